@@ -1,0 +1,205 @@
+package cdn
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/global"
+)
+
+// Option sets up a client of [NewCdnClient]. Where two options contradict each other, the later one
+// counts.
+type Option func(*options) error
+
+// options is what the options of one client add up to.
+type options struct {
+	keys         *Signer
+	official     *global.Credentials
+	region       string
+	endpoint     string
+	insecureHTTP bool
+	httpClient   *http.Client
+	logger       *slog.Logger
+	userAgent    string
+}
+
+// WithAKSK signs with a permanent access key (AK) and its secret key (SK).
+func WithAKSK(ak, sk string) Option {
+	return func(o *options) error {
+		keys := Signer{AccessKey: ak, SecretKey: sk}
+		if err := keys.validate(); err != nil {
+			return err
+		}
+		o.keys, o.official = &keys, nil
+		return nil
+	}
+}
+
+// WithCredentials signs with credentials built by the official SDK's core package: an AK/SK, with or
+// without a security token and an account id, or ones that fetch temporary credentials (instance
+// metadata, an id token, a pod identity) and refresh them before they end. The client works on a
+// copy and never changes what it is given; a fetch shares the credentials' accessor with other
+// clients of this package in turn, but not with the official SDK's own clients.
+func WithCredentials(official *global.Credentials) Option {
+	return func(o *options) error {
+		if err := validateOfficial(official); err != nil {
+			return err
+		}
+		private := *official
+		o.keys, o.official = nil, &private
+		return nil
+	}
+}
+
+// WithRegion picks the site that answers, by region id: one of [Regions], or one for which the
+// official SDK's overrides name an endpoint: the variable HUAWEICLOUD_SDK_REGION_CDN_<REGION> (in
+// capitals, with _ for -), or the file ~/.huaweicloud/regions.yaml or whichever
+// HUAWEICLOUD_SDK_REGIONS_FILE names. Overrides of the built-in regions are looked up at the first
+// call, of other regions by [NewCdnClient]. [WithEndpoint] goes before a region.
+func WithRegion(id string) Option {
+	return func(o *options) error {
+		if id == "" {
+			return invalid("Region", id, "must be one of "+strings.Join(Regions(), ", "))
+		}
+		o.region = id
+		return nil
+	}
+}
+
+// WithEndpoint sends all calls to another address, such as https://cdn.example.com:8443. Without a
+// scheme it is https; http is for loopback addresses only, unless [WithInsecureHTTP] is given.
+func WithEndpoint(endpoint string) Option {
+	return func(o *options) error {
+		if endpoint == "" {
+			return invalid("Endpoint", endpoint, "must not be empty")
+		}
+		o.endpoint = endpoint
+		return nil
+	}
+}
+
+// WithInsecureHTTP allows endpoints that are reached without encryption. Whoever is on the way can
+// read the answers and change them, and with temporary credentials read the security token.
+func WithInsecureHTTP() Option {
+	return func(o *options) error {
+		o.insecureHTTP = true
+		return nil
+	}
+}
+
+// WithHTTPClient sends requests with client's transport, cookies and time-out, which then bounds a
+// whole call. The client is copied, not changed. Redirects are not followed whatever it says of them.
+func WithHTTPClient(client *http.Client) Option {
+	return func(o *options) error {
+		if client == nil {
+			return invalid("HTTPClient", nil, "must not be nil")
+		}
+		o.httpClient = client
+		return nil
+	}
+}
+
+// WithLogger has the client log to logger: a record per request at debug level, and what needs
+// somebody's attention at warning level. Nothing secret is logged. By default nothing is logged at
+// all, and nothing with a nil logger.
+func WithLogger(logger *slog.Logger) Option {
+	return func(o *options) error {
+		o.logger = logger
+		return nil
+	}
+}
+
+// WithUserAgent names the program in the User-Agent of every request, before this package's own
+// name: "billing-report/1.4" for example.
+func WithUserAgent(product string) Option {
+	return func(o *options) error {
+		if product == "" || strings.ContainsFunc(product, func(r rune) bool { return r < ' ' || r > '~' }) {
+			return invalid("UserAgent", product, "must be printable ASCII")
+		}
+		o.userAgent = product
+		return nil
+	}
+}
+
+func newOptions(opts []Option) (*options, error) {
+	o := &options{region: DefaultRegion}
+	for i, option := range opts {
+		if option == nil {
+			return nil, fmt.Errorf("%w: option %d is nil", ErrInvalidParameter, i)
+		}
+		if err := option(o); err != nil {
+			return nil, err
+		}
+	}
+	if o.httpClient == nil {
+		o.httpClient = &http.Client{Transport: defaultTransport()}
+	}
+	if o.logger == nil {
+		o.logger = slog.New(slog.DiscardHandler)
+	}
+	return o, nil
+}
+
+// transport is what sends the requests in the end, by net/http's rule.
+func (o *options) transport() http.RoundTripper {
+	if o.httpClient.Transport == nil {
+		return http.DefaultTransport
+	}
+	return o.httpClient.Transport
+}
+
+// defaultTransport is tuned for a service that calls one host from many goroutines.
+func defaultTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2:     true,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: 30 * time.Second,
+		// Each goroutine keeps its connection between two calls.
+		MaxIdleConnsPerHost: 256,
+		IdleConnTimeout:     90 * time.Second,
+		// The service's headers are a few hundred bytes; net/http would read 10 MB of them.
+		MaxResponseHeaderBytes: 256 << 10,
+	}
+}
+
+// endpointFinder finds where the calls go. An endpoint that is given, and a region that needs an
+// override, are looked at here; the file with the overrides of the built-in regions is read when
+// the finder is called first, so that building a client costs no I/O.
+func (o *options) endpointFinder() (func() (*url.URL, error), error) {
+	find := sync.OnceValues(func() (*url.URL, error) {
+		endpoint := o.endpoint
+		if endpoint == "" {
+			var err error
+			if endpoint, err = regionEndpoint(o.region); err != nil {
+				return nil, err
+			}
+		}
+		return parseEndpoint(endpoint, o.insecureHTTP)
+	})
+	if o.endpoint == "" && builtInEndpoint(o.region) != "" {
+		return find, nil
+	}
+	_, err := find()
+	return find, err
+}
+
+// credentialSource is where the client's credentials come from.
+func (o *options) credentialSource() *credentialSource {
+	switch {
+	case o.keys != nil:
+		return staticSource(credentials{signer: *o.keys})
+	case o.official != nil:
+		return officialSource(o.official, o.transport(), o.logger)
+	}
+	return defaultSource(defaultPlaces(), o.transport(), o.logger)
+}
