@@ -3,6 +3,7 @@ package cdn
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
+	"time"
 )
 
 // Version is this package's version, as it stands in the User-Agent.
@@ -78,44 +80,32 @@ type operation struct {
 	body   []byte
 }
 
-// answer is an answer with its whole body.
-type answer struct {
-	ResponseMetadata
-	header http.Header
-	text   string
-	call   *call
-}
-
 // do takes every call its way: it builds the request, sends it down the chain of transports, and
-// makes an error of any answer that is not a 2xx.
-func (c *CdnClient) do(ctx context.Context, op operation) (*answer, error) {
-	if ctx == nil {
-		return nil, fmt.Errorf("cdn: %s: %w", op.name, invalid("ctx", nil, "must not be nil"))
-	}
+// makes an error of any answer that is not a 2xx. The call it returns, never nil, holds the answer.
+func (c *CdnClient) do(ctx context.Context, op operation) (*call, error) {
 	call := &call{operation: op.name}
+	if ctx == nil {
+		return call, call.failure(invalid("ctx", nil, "must not be nil"))
+	}
 	req, err := c.newRequest(withCall(ctx, call), op)
 	if err != nil {
-		return nil, call.failure(err)
+		return call, call.failure(err)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, call.failure(err)
+		return call, call.failure(err)
 	}
-	defer resp.Body.Close()
-	text, err := bodyText(resp)
-	if err != nil {
-		return nil, call.failure(err)
+	if err := resp.Body.Close(); err != nil {
+		return call, call.failure(err)
 	}
-	got := &answer{
-		ResponseMetadata: ResponseMetadata{StatusCode: resp.StatusCode, RequestID: call.requestID, Attempts: call.attempts},
-		header:           resp.Header,
-		text:             text,
-		call:             call,
+	if !isSuccess(call.answer.status) {
+		return call, call.apiError()
 	}
-	if !isSuccess(resp.StatusCode) {
-		return nil, got.apiError()
-	}
-	return got, nil
+	return call, nil
+}
+
+func (c *call) metadata() ResponseMetadata {
+	return ResponseMetadata{StatusCode: c.answer.status, RequestID: c.answer.requestID, Attempts: c.attempts}
 }
 
 func isSuccess(status int) bool { return status/100 == 2 }
@@ -147,31 +137,58 @@ func (c *CdnClient) newRequest(ctx context.Context, op operation) (*http.Request
 	return req.WithContext(ctx), nil
 }
 
-// malformed is the error for a 2xx whose body is not a whole, well-formed answer.
-func (a *answer) malformed(why error) error {
-	beginning := "the body is empty"
-	if strings.TrimSpace(a.text) != "" {
-		beginning = "the body begins " + excerpt(a.call.withoutSecrets(a.text[:min(len(a.text), 1<<10)]), maxExcerpt)
+// failure is the error of a call that ended without an answer to act on. What net/http says of the
+// request is left out where this package found the fault.
+func (c *call) failure(err error) error {
+	var request *url.Error
+	if errors.As(err, &request) && isOwn(request.Err) {
+		err = request.Err
 	}
-	return a.call.failure(fmt.Errorf("%w: %w; %s", ErrMalformedResponse, why, beginning))
+	a := c.answer
+	if a != nil && !isSuccess(a.status) {
+		return fmt.Errorf("cdn: %s: %w; the last answer before that: %w", c.operation, err, c.apiError())
+	}
+	if a == nil {
+		a = &answer{}
+	}
+	if notes := answerNotes(a.status, a.requestID, c.attempts); notes != "" {
+		return fmt.Errorf("cdn: %s: %w (%s)", c.operation, err, notes)
+	}
+	return fmt.Errorf("cdn: %s: %w", c.operation, err)
+}
+
+func isOwn(err error) bool {
+	return errors.Is(err, ErrInvalidParameter) || errors.Is(err, ErrNoCredentials) || errors.Is(err, ErrMalformedResponse)
+}
+
+// malformed is the error for a 2xx whose body is not a whole, well-formed answer.
+func (c *call) malformed(why error) error {
+	text := c.answer.text
+	beginning := "the body is empty"
+	if strings.TrimSpace(text) != "" {
+		beginning = "the body begins " + excerpt(c.withoutSecrets(text[:min(len(text), 1<<10)]), maxExcerpt)
+	}
+	return c.failure(fmt.Errorf("%w: %w; %s", ErrMalformedResponse, why, beginning))
 }
 
 // apiError is the error for an answer that reports one.
-func (a *answer) apiError() *APIError {
-	text := a.call.withoutSecrets(a.text)
+func (c *call) apiError() *APIError {
+	a := c.answer
+	text := c.withoutSecrets(a.text)
 	body := parseErrorBody(text)
 	if !body.found() {
 		body.ErrorMsg = excerpt(text, maxExcerpt)
 	}
-	if location := a.header.Get("Location"); a.StatusCode/100 == 3 && location != "" {
+	if location := a.header.Get("Location"); a.status/100 == 3 && location != "" {
 		body.ErrorMsg = excerpt("redirected to "+redactLink(location)+", which is not followed", maxExcerpt)
 	}
 	return &APIError{
-		Operation:                   a.call.operation,
-		StatusCode:                  a.StatusCode,
-		RequestID:                   firstOf(a.RequestID, body.requestID),
+		Operation:                   c.operation,
+		StatusCode:                  a.status,
+		RequestID:                   firstOf(a.requestID, body.requestID),
 		ErrMsg:                      body.ErrMsg,
 		EncodedAuthorizationMessage: body.encodedAuthorizationMessage,
-		Attempts:                    a.Attempts,
+		RetryAfter:                  parseRetryAfter(a.header, time.Now()),
+		Attempts:                    c.attempts,
 	}
 }

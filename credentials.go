@@ -77,7 +77,7 @@ func (s *credentialSource) wait(ctx context.Context) (credentials, error) {
 		}
 		return result.Val.(credentials), nil
 	case <-ctx.Done():
-		return credentials{}, fmt.Errorf("wait for credentials: %w", context.Cause(ctx))
+		return credentials{}, fmt.Errorf("wait for credentials: %w", endOf(ctx))
 	}
 }
 

@@ -300,16 +300,37 @@ func (s *scanner) string() (string, error) {
 		return "", err
 	}
 	start := s.pos
-	i := start
-	for i < len(s.text) && isPlain[s.text[i]] {
+	s.plain()
+	if s.acceptByte('"') {
+		return s.text[start : s.pos-1], nil
+	}
+	return s.escapedString(start)
+}
+
+// plain passes over bytes that stand for themselves, eight at a time as long as all eight do.
+func (s *scanner) plain() {
+	text, i := s.text, s.pos
+	for i+8 <= len(text) && arePlain(text[i:i+8]) {
+		i += 8
+	}
+	for i < len(text) && isPlain[text[i]] {
 		i++
 	}
 	s.pos = i
-	if i < len(s.text) && s.text[i] == '"' {
-		s.pos++
-		return s.text[start:i], nil
-	}
-	return s.escapedString(start)
+}
+
+// arePlain reports whether the first eight bytes of text all stand for themselves. Subtracting 1
+// from a byte sets its highest bit where it was 0, so each term below has a bit for each byte that
+// is less than a space, a quote or a backslash; bytes above 0x7f have their bit masked out. A borrow
+// may add a bit beside one that is rightly there, which changes nothing.
+func arePlain(text string) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	_ = text[7]
+	w := uint64(text[0]) | uint64(text[1])<<8 | uint64(text[2])<<16 | uint64(text[3])<<24 |
+		uint64(text[4])<<32 | uint64(text[5])<<40 | uint64(text[6])<<48 | uint64(text[7])<<56
+	quotes := w ^ ones*'"'
+	slashes := w ^ ones*'\\'
+	return ((w-ones*' ')&^w|(quotes-ones)&^quotes|(slashes-ones)&^slashes)&tops == 0
 }
 
 // escapedString reads on in the string that began at start and has an escape at s.pos.
@@ -334,9 +355,7 @@ func (s *scanner) escapedString(start int) (string, error) {
 			return "", s.unexpected("no control character in a string")
 		}
 		start = s.pos
-		for s.pos < len(s.text) && isPlain[s.text[s.pos]] {
-			s.pos++
-		}
+		s.plain()
 	}
 }
 

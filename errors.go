@@ -32,6 +32,9 @@ var (
 	// ErrMalformedResponse: the answer is not what the service would send: empty, cut short,
 	// HTML, too large, or JSON of another shape.
 	ErrMalformedResponse = errors.New("malformed response")
+	// ErrOutcomeUnknown: a task was to be created and the service's answer was lost, so that there may
+	// be one now or not. Look in the list before asking again.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
 )
 
 // ErrMsg is the error object of the API reference: what the service says went wrong.
@@ -143,7 +146,7 @@ func answerNotes(status int, requestID string, attempts int) string {
 // invalid is the error for a parameter outside its range. The value must not be a secret.
 func invalid(field string, value any, why string) error {
 	if text, ok := value.(string); ok {
-		value = strconv.Quote(excerpt(text, maxExcerpt))
+		value = strconv.Quote(cut(text, min(len(text), maxExcerpt)))
 	}
 	return fmt.Errorf("%w: %s %v: %s", ErrInvalidParameter, field, value, why)
 }
@@ -267,7 +270,7 @@ func excerpt(text string, limit int) string {
 
 // cut is the longest prefix of text that has at most limit bytes and ends with a whole character.
 func cut(text string, limit int) string {
-	for limit > 0 && !utf8.RuneStart(text[limit]) {
+	for limit > 0 && limit < len(text) && !utf8.RuneStart(text[limit]) {
 		limit--
 	}
 	return text[:limit]

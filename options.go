@@ -28,6 +28,8 @@ type options struct {
 	httpClient   *http.Client
 	logger       *slog.Logger
 	userAgent    string
+	retryPolicy  RetryPolicy
+	rateLimiter  RateLimiter
 }
 
 // WithAKSK signs with a permanent access key (AK) and its secret key (SK).
@@ -116,6 +118,27 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
+// WithRetryPolicy changes how calls are tried again; see [RetryPolicy] for the defaults.
+func WithRetryPolicy(policy RetryPolicy) Option {
+	return func(o *options) error {
+		whole, err := policy.withDefaults()
+		o.retryPolicy = whole
+		return err
+	}
+}
+
+// WithRateLimiter has every request wait for limiter first, retries included. By default nothing
+// waits: the service's limit is the account's and not documented for this API.
+func WithRateLimiter(limiter RateLimiter) Option {
+	return func(o *options) error {
+		if limiter == nil {
+			return invalid("RateLimiter", nil, "must not be nil")
+		}
+		o.rateLimiter = limiter
+		return nil
+	}
+}
+
 // WithUserAgent names the program in the User-Agent of every request, before this package's own
 // name: "billing-report/1.4" for example.
 func WithUserAgent(product string) Option {
@@ -129,7 +152,11 @@ func WithUserAgent(product string) Option {
 }
 
 func newOptions(opts []Option) (*options, error) {
-	o := &options{region: DefaultRegion}
+	defaults, err := RetryPolicy{}.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	o := &options{region: DefaultRegion, retryPolicy: defaults}
 	for i, option := range opts {
 		if option == nil {
 			return nil, fmt.Errorf("%w: option %d is nil", ErrInvalidParameter, i)

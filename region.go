@@ -91,14 +91,21 @@ func parseEndpoint(endpoint string, insecureHTTP bool) (*url.URL, error) {
 	}
 	u, err := url.Parse(withScheme)
 	if err != nil {
-		return nil, invalid("Endpoint", endpoint, "is not a URL")
+		return nil, invalid("Endpoint", withoutUser(endpoint), "is not a URL")
 	}
 	if why := endpointFault(u, insecureHTTP); why != "" {
-		// The user part may hold a password.
-		u.User = nil
-		return nil, invalid("Endpoint", u.Redacted(), why)
+		return nil, invalid("Endpoint", withoutUser(endpoint), why)
 	}
 	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
+}
+
+// withoutUser is endpoint without what stands before its host, which may be a password. It goes by
+// the text, since a password is most often found in what is not a URL because of it.
+func withoutUser(endpoint string) string {
+	if i := strings.LastIndexByte(endpoint, '@'); i >= 0 {
+		return "…" + endpoint[i:]
+	}
+	return endpoint
 }
 
 // endpointFault says why u cannot be an endpoint, or "".
@@ -112,7 +119,7 @@ func endpointFault(u *url.URL, insecureHTTP bool) string {
 		return "must have its host in ASCII (punycode)"
 	case u.User != nil:
 		return "must have no user or password"
-	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return "must have no path, query or fragment: the service signs its own"
 	case u.Scheme == "http" && !insecureHTTP && !isLoopback(u.Hostname()):
 		return "must be https, or WithInsecureHTTP given: only loopback hosts are reached without encryption"

@@ -79,8 +79,8 @@ func (s Signer) sign(req *http.Request, t time.Time) error {
 		req.Header = make(http.Header)
 	}
 	date := t.UTC().Format(signingTime)
+	removeSignature(req.Header)
 	req.Header.Set(headerSdkDate, date)
-	req.Header.Del(headerSecurityToken)
 	if s.SecurityToken != "" {
 		req.Header.Set(headerSecurityToken, s.SecurityToken)
 	}
@@ -91,6 +91,17 @@ func (s Signer) sign(req *http.Request, t time.Time) error {
 	}
 	req.Header.Set(headerAuthorization, s.authorization(headers, s.signature(date, canonical)))
 	return nil
+}
+
+// removeSignature removes what an earlier signature has set, however its names are spelled: on the
+// wire all spellings are one header, and a second date or an old token must not be on it.
+func removeSignature(header http.Header) {
+	for name := range header {
+		if strings.EqualFold(name, headerAuthorization) || strings.EqualFold(name, headerSdkDate) ||
+			strings.EqualFold(name, headerSecurityToken) {
+			delete(header, name)
+		}
+	}
 }
 
 // Verify reports whether req carries this signer's signature and a date within 15 minutes of now,
@@ -331,11 +342,7 @@ func lookUp(headers []signedHeader, name string) (string, bool) {
 // appendCanonicalHeaders writes a line for each value, the values of a header sorted.
 func appendCanonicalHeaders(b []byte, headers []signedHeader) ([]byte, error) {
 	for _, header := range headers {
-		values := header.values
-		if len(values) > 1 {
-			values = slices.Sorted(slices.Values(values))
-		}
-		for _, value := range values {
+		for _, value := range canonicalValues(header.values) {
 			if strings.ContainsAny(value, "\r\n\x00") {
 				return nil, fmt.Errorf("%w: header %s has a line break in its value", ErrInvalidParameter, header.name)
 			}
@@ -346,6 +353,16 @@ func appendCanonicalHeaders(b []byte, headers []signedHeader) ([]byte, error) {
 		}
 	}
 	return b, nil
+}
+
+// canonicalValues is values in the order of what arrives of them: the spaces around them do not.
+func canonicalValues(values []string) []string {
+	if len(values) < 2 {
+		return values
+	}
+	return slices.SortedFunc(slices.Values(values), func(a, b string) int {
+		return strings.Compare(strings.TrimSpace(a), strings.TrimSpace(b))
+	})
 }
 
 func appendSignedHeaders(b []byte, headers []signedHeader) []byte {
@@ -437,7 +454,7 @@ func verifiedDate(headers []signedHeader, now time.Time) (string, error) {
 		return "", refused(headerSdkDate + " is not signed")
 	}
 	t, err := time.Parse(signingTime, date)
-	if err != nil {
+	if err != nil || len(date) != len(signingTime) {
 		return "", refused(headerSdkDate + " is not of the form YYYYMMDDTHHMMSSZ")
 	}
 	if off := t.Sub(now).Abs(); off > clockWindow {

@@ -7,22 +7,32 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
+	"net/http/httptrace"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// newTransport puts together the way of a request, the outermost step first. Each step is a
+// newTransport puts together the way of a request, the outermost step last. Each step is a
 // [http.RoundTripper] of its own and knows nothing of the others.
 func newTransport(o *options) http.RoundTripper {
-	var next http.RoundTripper
-	// The one that sends: the user's, or the default.
-	next = o.transport()
-	// Reads the answer whole and logs the attempt.
-	next = &attempting{next: next, logger: o.logger}
+	clock := &clock{}
+	// What sends in the end: the user's transport, or the default.
+	next := o.transport()
+	// Reads the answer whole, within the time of one attempt, and logs it.
+	next = &attempting{next: next, timeout: o.retryPolicy.AttemptTimeout, logger: o.logger}
 	// Signs each attempt anew, since a signature is good for 15 minutes only.
-	next = &signing{next: next, credentials: o.credentialSource(), now: time.Now}
+	next = &signing{next: next, credentials: o.credentialSource(), now: clock.now}
+	// Counts attempts, not calls, and the time that it holds them back is not theirs.
+	if o.rateLimiter != nil {
+		next = &limiting{next: next, limiter: o.rateLimiter}
+	}
+	// Signs again where the clock was wrong, which no retry would mend.
+	next = &correcting{next: next, clock: clock, logger: o.logger}
+	if o.retryPolicy.MaxAttempts > 1 {
+		next = &retrying{next: next, policy: o.retryPolicy, budget: &retryBudget{}, logger: o.logger}
+	}
 	return next
 }
 
@@ -30,11 +40,20 @@ func newTransport(o *options) http.RoundTripper {
 type call struct {
 	operation string
 	attempts  int
-	// status and requestID are the last answer's, as soon as its header is there.
-	status    int
-	requestID string
+	// sent is whether the last attempt's request may have reached the service.
+	sent bool
+	// answer is the last attempt's; nil where there was none.
+	answer *answer
 	// secrets are the header values that an answer must not bring into an error.
 	secrets []string
+}
+
+// answer is an answer as it was read.
+type answer struct {
+	status    int
+	header    http.Header
+	requestID string
+	text      string
 }
 
 type callKey struct{}
@@ -53,21 +72,24 @@ func (c *call) withoutSecrets(text string) string {
 	return text
 }
 
-// failure is the error of a call that ended without an answer to act on. What net/http says of the
-// request is left out where this package found the fault.
-func (c *call) failure(err error) error {
-	var request *url.Error
-	if errors.As(err, &request) && isOwn(request.Err) {
-		err = request.Err
-	}
-	if notes := answerNotes(c.status, c.requestID, c.attempts); notes != "" {
-		return fmt.Errorf("cdn: %s: %w (%s)", c.operation, err, notes)
-	}
-	return fmt.Errorf("cdn: %s: %w", c.operation, err)
+// RateLimiter holds back requests so that a quota is kept. Wait returns nil when the next request
+// may be sent, or an error when ctx ends first; it must be safe for concurrent use. A *rate.Limiter
+// of golang.org/x/time/rate is one.
+type RateLimiter interface {
+	Wait(ctx context.Context) error
 }
 
-func isOwn(err error) bool {
-	return errors.Is(err, ErrInvalidParameter) || errors.Is(err, ErrNoCredentials) || errors.Is(err, ErrMalformedResponse)
+// limiting waits for the rate limiter before each attempt.
+type limiting struct {
+	next    http.RoundTripper
+	limiter RateLimiter
+}
+
+func (l *limiting) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := l.limiter.Wait(req.Context()); err != nil {
+		return nil, fmt.Errorf("wait for the rate limiter: %w", err)
+	}
+	return l.next.RoundTrip(req)
 }
 
 // signing signs what passes through it.
@@ -80,15 +102,17 @@ type signing struct {
 func (s *signing) RoundTrip(req *http.Request) (*http.Response, error) {
 	credentials, err := s.credentials.get(req.Context())
 	if err != nil {
-		return nil, closeBody(req, err)
+		return nil, err
 	}
-	signed := req.WithContext(req.Context())
-	signed.Header = req.Header.Clone()
+	signed, err := freshCopy(req)
+	if err != nil {
+		return nil, err
+	}
 	if credentials.domainID != "" {
 		signed.Header.Set("X-Domain-Id", credentials.domainID)
 	}
-	if err := credentials.signer.Sign(signed, s.now()); err != nil {
-		return nil, closeBody(req, err)
+	if err := credentials.signer.sign(signed, s.now()); err != nil {
+		return nil, err
 	}
 	call := callOf(req)
 	call.secrets = append(call.secrets[:0], signed.Header.Get(headerAuthorization))
@@ -98,37 +122,82 @@ func (s *signing) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.next.RoundTrip(signed)
 }
 
-// closeBody keeps a RoundTripper's duty for a request that is not sent.
-func closeBody(req *http.Request, err error) error {
-	if req.Body != nil {
-		return errors.Join(err, req.Body.Close())
+// freshCopy is req with a header of its own and its body from the beginning, so that req can be sent
+// more than once. The bodies of this package are byte slices, which need no closing.
+func freshCopy(req *http.Request) (*http.Request, error) {
+	fresh := req.WithContext(req.Context())
+	fresh.Header = req.Header.Clone()
+	if req.GetBody == nil {
+		return fresh, nil
 	}
-	return err
+	var err error
+	fresh.Body, err = req.GetBody()
+	return fresh, err
 }
-
-// maxResponse is the most that is read of an answer, in bytes, counted after decompression.
-const maxResponse = 32 << 20
 
 // attempting sends one request and reads the answer to its end, so that a broken answer is known as
 // such before anybody acts on its status.
 type attempting struct {
-	next   http.RoundTripper
-	logger *slog.Logger
-	chunks sync.Pool
+	next    http.RoundTripper
+	timeout time.Duration
+	logger  *slog.Logger
+	chunks  sync.Pool
 }
 
 func (a *attempting) RoundTrip(req *http.Request) (*http.Response, error) {
 	call := callOf(req)
 	call.attempts++
-	call.status, call.requestID = 0, ""
+	call.sent, call.answer = true, nil
 	start := time.Now()
-	resp, err := a.next.RoundTrip(req)
-	if err == nil {
-		call.status, call.requestID = resp.StatusCode, excerpt(resp.Header.Get("X-Request-Id"), maxRequestID)
-		resp, err = a.receive(resp)
+	ctx, cancel := context.WithTimeout(req.Context(), a.timeout)
+	defer cancel()
+	resp, err := a.send(req.WithContext(ctx), call)
+	if err != nil && ctx.Err() != nil && req.Context().Err() == nil {
+		err = fmt.Errorf("no answer within the %v of one attempt: %w", a.timeout, err)
 	}
 	a.log(req.Context(), call, err, time.Since(start))
 	return resp, err
+}
+
+// send sends req and leaves the answer in call. What it returns has no body any more.
+func (a *attempting) send(req *http.Request, call *call) (*http.Response, error) {
+	traced, wasWritten := traceWriting(req)
+	resp, err := a.next.RoundTrip(traced)
+	switch {
+	case err != nil && !wasWritten():
+		call.sent = false
+		return nil, fmt.Errorf("%w: %w", errNotSent, err)
+	case err != nil:
+		return nil, err
+	}
+	call.answer = &answer{
+		status:    resp.StatusCode,
+		header:    resp.Header,
+		requestID: excerpt(resp.Header.Get("X-Request-Id"), maxRequestID),
+	}
+	if call.answer.text, err = a.receive(resp); err != nil {
+		return nil, err
+	}
+	read := *resp
+	read.Body = http.NoBody
+	return &read, nil
+}
+
+// traceWriting watches whether a request that must not be repeated gets written. A transport that
+// does not report what it does is taken to have written it.
+func traceWriting(req *http.Request) (*http.Request, func() bool) {
+	if req.Method == http.MethodGet {
+		return req, func() bool { return true }
+	}
+	var reports, written atomic.Bool
+	trace := &httptrace.ClientTrace{
+		GetConn:          func(string) { reports.Store(true) },
+		WroteHeaderField: func(string, []string) { written.Store(true) },
+		WroteHeaders:     func() { written.Store(true) },
+		WroteRequest:     func(httptrace.WroteRequestInfo) { written.Store(true) },
+	}
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
+	return req, func() bool { return written.Load() || !reports.Load() }
 }
 
 func (a *attempting) log(ctx context.Context, call *call, err error, duration time.Duration) {
@@ -140,50 +209,29 @@ func (a *attempting) log(ctx context.Context, call *call, err error, duration ti
 		slog.Int("attempt", call.attempts),
 		slog.Duration("duration", duration),
 	}
-	if call.status != 0 {
-		attrs = append(attrs, slog.Int("status", call.status), slog.String("request_id", call.requestID))
+	if call.answer != nil {
+		attrs = append(attrs, slog.Int("status", call.answer.status), slog.String("request_id", call.answer.requestID))
 	}
 	if err != nil {
-		attrs = append(attrs, slog.String("error", err.Error()))
+		attrs = append(attrs, slog.String("error", call.withoutSecrets(err.Error())))
 	}
 	a.logger.LogAttrs(ctx, slog.LevelDebug, "cdn: request", attrs...)
 }
 
-// received is a body that has been read.
-type received struct {
-	*strings.Reader
-	text string
-}
-
-func (received) Close() error { return nil }
-
-// bodyText is the whole body, where nobody has begun to read it. It may come wrapped, by net/http
-// for a time-out.
-func bodyText(resp *http.Response) (string, error) {
-	if body, ok := resp.Body.(received); ok {
-		return body.text, nil
-	}
-	text, err := io.ReadAll(resp.Body)
-	return string(text), err
-}
-
-// receive reads the body of resp and gives the same answer with the body in memory. Of an answer
+// receive reads the body of resp to its end, so that the connection can be used again. Of an answer
 // that is an error anyway, it gives as much as there is.
-func (a *attempting) receive(resp *http.Response) (*http.Response, error) {
+func (a *attempting) receive(resp *http.Response) (string, error) {
 	text, err := a.readBody(resp)
 	if closeErr := resp.Body.Close(); err == nil {
 		err = closeErr
 	}
 	switch {
 	case err == nil || !isSuccess(resp.StatusCode):
+		return text, nil
 	case isTimeout(err) || errors.Is(err, context.Canceled):
-		return nil, fmt.Errorf("read the answer: %w", err)
-	default:
-		return nil, fmt.Errorf("%w: %w", ErrMalformedResponse, err)
+		return "", fmt.Errorf("read the answer: %w", err)
 	}
-	whole := *resp
-	whole.Body = received{strings.NewReader(text), text}
-	return &whole, nil
+	return "", fmt.Errorf("%w: %w", ErrMalformedResponse, err)
 }
 
 // isTimeout reports whether err is somebody's time-out, the context's or the network's.
@@ -193,7 +241,9 @@ func isTimeout(err error) bool {
 }
 
 const (
-	chunkSize = 32 << 10
+	// maxResponse is the most that is read of an answer, in bytes, counted after decompression.
+	maxResponse = 32 << 20
+	chunkSize   = 32 << 10
 	// trustedLength is how much memory, in bytes, a Content-Length gets before the bytes are there.
 	trustedLength = 1 << 20
 )

@@ -1,0 +1,122 @@
+package cdn
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// serverAhead verifies signatures with a clock that is ahead of ours.
+func serverAhead(by time.Duration, requests *int) http.RoundTripper {
+	keys := Signer{AccessKey: "test-ak", SecretKey: "test-sk"}
+	var mu sync.Mutex
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		*requests++
+		now := time.Now().Add(by)
+		date := now.UTC().Format(http.TimeFormat)
+		if err := keys.Verify(req, now); err != nil {
+			return reply(401, `{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information"}`, "Date", date), nil
+		}
+		return reply(200, emptyPage, "Date", date), nil
+	})
+}
+
+func TestClockIsPutRightOnceAndKept(t *testing.T) {
+	for _, by := range []time.Duration{20 * time.Minute, -20 * time.Minute, 24 * 365 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			requests := 0
+			client := newTestClient(t, serverAhead(by, &requests), WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+			start := time.Now()
+			got, err := client.ListExportTasks(t.Context(), nil)
+			require.NoError(t, err)
+			assert.Equal(t, 2, got.Attempts)
+			assert.Zero(t, time.Since(start), "no pause")
+			for range 3 {
+				_, err = client.ListExportTasks(t.Context(), nil)
+				require.NoError(t, err)
+			}
+			_, err = client.CreateExportTask(t.Context(), &CreateExportTaskRequest{})
+			require.NoError(t, err)
+			assert.Equal(t, 2+3+1, requests, "later calls are right at the first try")
+			assert.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
+			assert.Contains(t, log.String(), "level=WARN")
+		})
+	}
+}
+
+func TestClockIsPutRightForCreateToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests := 0
+		ahead := serverAhead(time.Hour, &requests)
+		client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {
+			resp, err := ahead.RoundTrip(req)
+			if resp.StatusCode == 200 {
+				resp = reply(200, "")
+			}
+			return resp, err
+		}))
+		got, err := client.CreateExportTask(t.Context(), &CreateExportTaskRequest{Action: "x"})
+		require.NoError(t, err)
+		assert.Equal(t, 2, got.Attempts)
+	})
+}
+
+func TestManyCallsThatMeetAWrongClockAtOnceAllSucceed(t *testing.T) {
+	requests := 0
+	client := newTestClient(t, serverAhead(time.Hour, &requests))
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			_, err := client.ListExportTasks(t.Context(), nil)
+			assert.NoError(t, err)
+		})
+	}
+	wg.Wait()
+}
+
+func TestHonestRefusalIsNotRetried(t *testing.T) {
+	now := time.Now().UTC()
+	for name, date := range map[string]string{
+		"date is ours":      now.Format(http.TimeFormat),
+		"date is a bit off": now.Add(4 * time.Minute).Format(http.TimeFormat),
+		"no date":           "",
+		"odd date":          "yesterday",
+	} {
+		t.Run(name, func(t *testing.T) {
+			transport, requests := inOrder(answering(401, "", "Date", date))
+			_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
+			require.ErrorIs(t, err, ErrUnauthorized)
+			assert.Equal(t, 1, *requests)
+		})
+	}
+}
+
+// A date far off that does not help is believed once for a call, and no more.
+func TestWrongClockAndWrongKeys(t *testing.T) {
+	transport, requests := inOrder(answering(401, "", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"))
+	client := newTestClient(t, transport)
+	_, err := client.ListExportTasks(t.Context(), nil)
+	require.ErrorIs(t, err, ErrUnauthorized)
+	assert.Equal(t, 2, *requests)
+	_, err = client.ListExportTasks(t.Context(), nil)
+	require.ErrorIs(t, err, ErrUnauthorized)
+	assert.Equal(t, 3, *requests)
+}
+
+func TestOtherStatusesDoNotMoveTheClock(t *testing.T) {
+	transport, requests := inOrder(answering(403, "", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"))
+	_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
+	require.ErrorIs(t, err, ErrForbidden)
+	assert.Equal(t, 1, *requests)
+}

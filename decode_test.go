@@ -1,0 +1,339 @@
+package cdn
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestDecodePage(t *testing.T) {
+	at := func(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+	one := func(task ExportTask) page { return page{total: 1, tasks: []ExportTask{task}} }
+	tests := []struct {
+		name, text string
+		want       page
+	}{
+		{"whole task", `{"total":1,"data":[{"task_id":"a","task_name":"n","status":"success","download_link":"https://x/?a=b&c","create_time":1675134803874,"update_time":1675134803875}]}`,
+			one(ExportTask{"a", "n", ExportTaskSuccess, "https://x/?a=b&c", at(1675134803874), at(1675134803875)})},
+		{"empty list", `{"total":0,"data":[]}`, page{tasks: []ExportTask{}}},
+		{"null list", `{"total":0,"data":null}`, page{tasks: []ExportTask{}}},
+		{"page beyond the end", `{"total":7,"data":[ ]}`, page{total: 7, tasks: []ExportTask{}}},
+		{"data first", `{"data":[],"total":3}`, page{total: 3, tasks: []ExportTask{}}},
+		{"white space", " \t\r\n{ \"total\" : 0 ,\n\"data\" : [ ] } \n", page{tasks: []ExportTask{}}},
+		{"name as number", `{"total":1,"data":[{"task_name":149751000000}]}`, one(ExportTask{TaskName: "149751000000"})},
+		{"name as number keeps its text", `{"total":1,"data":[{"task_name":-1.50e+10}]}`, one(ExportTask{TaskName: "-1.50e+10"})},
+		{"all null", `{"total":1,"data":[{"task_id":null,"task_name":null,"status":null,"download_link":null,"create_time":null,"update_time":null}]}`, one(ExportTask{})},
+		{"all absent", `{"total":1,"data":[{}]}`, one(ExportTask{})},
+		{"time 0 is 1970", `{"total":1,"data":[{"create_time":0}]}`, one(ExportTask{CreateTime: at(0)})},
+		{"negative time", `{"total":1,"data":[{"create_time":-1}]}`, one(ExportTask{CreateTime: at(-1)})},
+		{"unknown status is kept", `{"total":1,"data":[{"status":"running"}]}`, one(ExportTask{Status: "running"})},
+		{"unknown members", `{"x":{"y":[1,"]}",null,true,false,{"z":-0.5E-7}]},"total":1,"data":[{"more":[[],{}],"task_id":"a"}]}`, one(ExportTask{TaskID: "a"})},
+		{"error null", `{"total":0,"data":[],"error":null}`, page{tasks: []ExportTask{}}},
+		{"escapes", `{"total":1,"data":[{"task_id":"\"\\\/\b\f\n\r\t\u0041\u00e9\u4e2d"}]}`, one(ExportTask{TaskID: "\"\\/\b\f\n\r\tAé中"})},
+		{"surrogate pair", `{"total":1,"data":[{"task_id":"a\ud83d\ude00b"}]}`, one(ExportTask{TaskID: "a😀b"})},
+		{"half a surrogate pair", `{"total":1,"data":[{"task_id":"\ud83dx\ude00\ud83d\u0041"}]}`, one(ExportTask{TaskID: "\ufffdx\ufffd\ufffdA"})},
+		{"escaped name", `{"t\u006ftal":1,"data":[{"task\u005fid":"a"}]}`, one(ExportTask{TaskID: "a"})},
+		{"UTF-8", `{"total":1,"data":[{"task_name":"日报 é😀"}]}`, one(ExportTask{TaskName: "日报 é😀"})},
+		{"the last of two wins", `{"total":9,"total":1,"data":[{"task_id":"x"}],"data":[{"task_id":"a","task_id":"b"}]}`, one(ExportTask{TaskID: "b"})},
+		{"null after a value wins", `{"total":1,"data":[{"task_id":"a","task_id":null}]}`, one(ExportTask{})},
+		{"names are exact", `{"total":1,"Total":5,"data":[{"TASK_ID":"x"}]}`, one(ExportTask{})},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := decodePage(test.text)
+			require.NoError(t, err)
+			assert.Equal(t, test.want, got)
+		})
+	}
+}
+
+func TestDecodePageRefuses(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		{"nothing", ``, "cut short"},
+		{"white space", "  \n", "cut short"},
+		{"null", `null`, `'n' at byte 0`},
+		{"array", `[]`, `'[' at byte 0`},
+		{"string", `"total"`, `'"' at byte 0`},
+		{"HTML", `<html><body>Bad Gateway</body></html>`, `'<' at byte 0`},
+		{"byte order mark", "\ufeff{}", "at byte 0"},
+		{"empty object", `{}`, "total is missing"},
+		{"no total", `{"data":[]}`, "total is missing"},
+		{"no data", `{"total":1}`, "data is missing"},
+		{"null total", `{"total":null,"data":[]}`, "total: "},
+		{"total as string", `{"total":"1","data":[]}`, "total: "},
+		{"total as fraction", `{"total":1.5,"data":[]}`, "1.5 is not a whole number"},
+		{"negative total", `{"total":-1,"data":[]}`, "total: out of range"},
+		{"total too large", `{"total":9223372036854775808,"data":[]}`, "is not a whole number of 64 bits"},
+		{"data as object", `{"total":1,"data":{}}`, "data: "},
+		{"null task", `{"total":1,"data":[null]}`, "data: [0]: "},
+		{"id as number", `{"total":1,"data":[{},{"task_id":1}]}`, "data: [1]: task_id: "},
+		{"name as boolean", `{"total":1,"data":[{"task_name":true}]}`, "task_name: "},
+		{"time as string", `{"total":1,"data":[{"create_time":"1675134803874"}]}`, "create_time: "},
+		{"time as fraction", `{"total":1,"data":[{"update_time":1.5}]}`, "update_time: "},
+		{"trailing text", `{"total":0,"data":[]} x`, `'x' at byte 22`},
+		{"second object", `{"total":0,"data":[]}{}`, `'{' at byte 21`},
+		{"trailing comma in object", `{"total":0,"data":[],}`, `'}'`},
+		{"trailing comma in array", `{"total":0,"data":[{},]}`, `']'`},
+		{"comma missing", `{"total":0 "data":[]}`, `'"' at byte 11`},
+		{"colon missing", `{"total" 0}`, `'0' at byte 9`},
+		{"single quotes", `{'total':0}`, `'\''`},
+		{"leading zero", `{"total":01,"data":[]}`, `'1'`},
+		{"plus sign", `{"total":+1,"data":[]}`, `'+'`},
+		{"bare minus", `{"total":-,"data":[]}`, `','`},
+		{"bare point", `{"total":1.,"data":[]}`, `','`},
+		{"bare exponent", `{"total":1e,"data":[]}`, `','`},
+		{"misspelt literal", `{"total":0,"data":nul}`, "data: "},
+		{"literal too long", `{"x":trueish,"total":0,"data":[]}`, `'i'`},
+		{"control character", "{\"total\":0,\"data\":[{\"task_id\":\"a\nb\"}]}", "control character"},
+		{"unknown escape", `{"total":0,"data":[{"task_id":"\x41"}]}`, "an escape"},
+		{"short unicode escape", `{"total":0,"data":[{"task_id":"\u12"}]}`, "four hex digits"},
+		{"bad second half of a pair", `{"total":0,"data":[{"task_id":"\ud83d\uzzzz"}]}`, "four hex digits"},
+		{"invalid UTF-8", "{\"total\":0,\"data\":[{\"task_id\":\"\xff\"}]}", "not valid UTF-8"},
+		{"invalid UTF-8 in a name", "{\"total\":0,\"data\":[],\"\xc3\":1}", "not valid UTF-8"},
+		{"nested too deep", `{"total":0,"data":[],"x":` + strings.Repeat("[", maxDepth+1), "nested more than"},
+		{"too many tasks", `{"total":0,"data":[` + strings.Repeat("{},", maxPageTasks) + `{}]}`, "more than 131072 tasks"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := decodePage(test.text)
+			require.ErrorContains(t, err, test.want)
+			assert.NotContains(t, err.Error(), "\n")
+		})
+	}
+}
+
+func TestDecodePageFindsErrorObject(t *testing.T) {
+	for _, text := range []string{`{"error":{}}`, `{"total":1,"data":[],"error":{"error_code":"CDN.0001"}}`, `{"error":"x"}`} {
+		_, err := decodePage(text)
+		assert.ErrorIs(t, err, errServiceError, text)
+	}
+}
+
+// Wherever an answer is cut, it must be noticed, and noticed as a cut.
+func TestDecodePageNoticesEveryCut(t *testing.T) {
+	whole := `{"total":1,"more":[true,null,1.5e3],"data":[{"task_id":"a\u00e9\ud83d\ude00","create_time":12}]}`
+	_, err := decodePage(whole)
+	require.NoError(t, err)
+	for i := range len(whole) {
+		_, err := decodePage(whole[:i])
+		require.Error(t, err, whole[:i])
+		if utf8.ValidString(whole[:i]) && !strings.HasSuffix(whole[:i], "true"[:1]) {
+			cut := errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "where a value must follow")
+			assert.True(t, cut, "%s: %v", whole[:i], err)
+		}
+	}
+}
+
+// FuzzDecodePage compares the decoder with encoding/json, which reads the same text member by member.
+func FuzzDecodePage(f *testing.F) {
+	f.Add(`{"total":1,"data":[{"task_id":"a","task_name":149751000000,"status":"success","download_link":"x","create_time":1675134803874,"update_time":null}]}`)
+	f.Add(`{"total":0,"data":null,"error":null}`)
+	f.Add(`{"data":[{},{"task_id":"\ud83d\ude00\ud83d"}],"total":2,"x":[1,{"y":-0.0e+1}]}`)
+	f.Add(`{"total":1,"total":2,"data":[]}`)
+	f.Add(`{"error":{"error_code":"CDN.0001"}}`)
+	f.Add(`{"total":1,"data":[{"task_id":"a","task_id":null}]} `)
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := decodePage(text)
+		if err != nil && strings.Contains(err.Error(), "nested more than") {
+			return // encoding/json allows more
+		}
+		want, wantErr := referencePage(text)
+		if wantErr != nil {
+			require.Error(t, err, "reference: %v", wantErr)
+			return
+		}
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	})
+}
+
+// referencePage is decodePage in the words of encoding/json.
+func referencePage(text string) (page, error) {
+	var members map[string]json.RawMessage
+	switch {
+	case !utf8.ValidString(text):
+		return page{}, errors.New("not valid UTF-8")
+	case json.Unmarshal([]byte(text), &members) != nil || members == nil:
+		return page{}, errors.New("not an object")
+	}
+	// A member that is there twice must be right both times, which a map does not show.
+	if hasTwice(text) {
+		return decodePage(text)
+	}
+	if e, ok := members["error"]; ok && string(e) != "null" {
+		return page{}, errServiceError
+	}
+	var p page
+	var err error
+	if p.total, err = referenceInt(members["total"]); err != nil {
+		return page{}, err
+	}
+	var tasks []json.RawMessage
+	if members["data"] == nil || json.Unmarshal(members["data"], &tasks) != nil {
+		return page{}, errors.New("data")
+	}
+	p.tasks = []ExportTask{}
+	for _, raw := range tasks {
+		task, err := referenceTask(raw)
+		if err != nil {
+			return page{}, err
+		}
+		p.tasks = append(p.tasks, task)
+	}
+	return p, nil
+}
+
+func referenceTask(raw json.RawMessage) (ExportTask, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil || members == nil {
+		return ExportTask{}, errors.New("not an object")
+	}
+	var task ExportTask
+	var name any
+	errs := []error{
+		referenceValue(members["task_id"], &task.TaskID),
+		referenceValue(members["status"], &task.Status),
+		referenceValue(members["download_link"], &task.DownloadLink),
+		referenceTime(members["create_time"], &task.CreateTime),
+		referenceTime(members["update_time"], &task.UpdateTime),
+		referenceValue(members["task_name"], &name),
+	}
+	switch name := name.(type) {
+	case nil:
+	case string:
+		task.TaskName = name
+	case float64:
+		task.TaskName = string(members["task_name"])
+	default:
+		errs = append(errs, errors.New("task_name"))
+	}
+	// A number too large for a float64 is fine as a name.
+	if first := members["task_name"]; errs[5] != nil && json.Valid(first) && (first[0] == '-' || isDigit(first[0])) {
+		task.TaskName, errs[5] = string(first), nil
+	}
+	return task, errors.Join(errs...)
+}
+
+func referenceValue(raw json.RawMessage, to any) error {
+	if raw == nil {
+		return nil
+	}
+	return json.Unmarshal(raw, to)
+}
+
+func referenceTime(raw json.RawMessage, to *time.Time) error {
+	if raw == nil || string(raw) == "null" {
+		return nil
+	}
+	ms, err := strconv.ParseInt(string(raw), 10, 64)
+	*to = time.UnixMilli(ms).UTC()
+	return err
+}
+
+func referenceInt(raw json.RawMessage) (int, error) {
+	n, err := strconv.Atoi(string(raw))
+	if err != nil || n < 0 || string(raw)[0] == '+' {
+		return 0, fmt.Errorf("total: %s", raw)
+	}
+	return n, nil
+}
+
+// hasTwice reports whether an object of text has a name twice.
+func hasTwice(text string) bool {
+	decoder := json.NewDecoder(strings.NewReader(text))
+	var scan func() bool
+	scan = func() bool {
+		token, err := decoder.Token()
+		if err != nil {
+			return false
+		}
+		twice := false
+		switch token {
+		case json.Delim('{'):
+			seen := map[string]bool{}
+			for decoder.More() {
+				name, _ := decoder.Token()
+				twice = twice || seen[name.(string)]
+				seen[name.(string)] = true
+				twice = scan() || twice
+			}
+		case json.Delim('['):
+			for decoder.More() {
+				twice = scan() || twice
+			}
+		default:
+			return false
+		}
+		_, _ = decoder.Token()
+		return twice
+	}
+	return scan()
+}
+
+// pageText is a page of n tasks as the service would send it.
+func pageText(n int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `{"total":%d,"data":[`, n)
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, `{"task_id":"2459be350111d2da0f8dc010e0a%05d","task_name":"daily-report-%05d","status":"success",`+
+			`"download_link":"https://cdn-export.obs.example.com/exports/2459be350111d2da/report.csv?AccessKeyId=ABCDEFGHIJKLMNOP&Expires=1675134803&Signature=abcdefghijklmnopqrstuvwxyz%%3D",`+
+			`"create_time":%d,"update_time":%d}`, i, i, 1675134803874-i, 1675134803874-i)
+	}
+	return b.String() + "]}"
+}
+
+func BenchmarkDecodePage(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		text := pageText(n)
+		b.Run(fmt.Sprintf("tasks=%d", n), func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				got, err := decodePage(text)
+				if err != nil || len(got.tasks) != n {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// What encoding/json takes for the same page into the plainest struct.
+func BenchmarkDecodePageEncodingJSON(b *testing.B) {
+	type task struct {
+		TaskID       string `json:"task_id"`
+		TaskName     string `json:"task_name"`
+		Status       string `json:"status"`
+		DownloadLink string `json:"download_link"`
+		CreateTime   int64  `json:"create_time"`
+		UpdateTime   int64  `json:"update_time"`
+	}
+	for _, n := range []int{10, 100, 1000} {
+		text := []byte(pageText(n))
+		b.Run(fmt.Sprintf("tasks=%d", n), func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				var got struct {
+					Total int    `json:"total"`
+					Data  []task `json:"data"`
+				}
+				if err := json.Unmarshal(text, &got); err != nil || len(got.Data) != n {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,163 @@
+package cdn
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/sdkerr"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestParseErrorBody(t *testing.T) {
+	const auth = "encoded…"
+	tests := []struct {
+		name, text string
+		want       errorBody
+	}{
+		{"CDN", `{"error":{"error_code":"CDN.0001","error_msg":"bad limit"}}`,
+			errorBody{ErrMsg: ErrMsg{"CDN.0001", "bad limit"}}},
+		{"gateway", `{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information: x","request_id":"r1"}`,
+			errorBody{ErrMsg: ErrMsg{"APIGW.0301", "Incorrect IAM authentication information: x"}, requestID: "r1"}},
+		{"code and message", `{"code":"PAP.0012","message":"denied","encoded_authorization_message":"encoded…"}`,
+			errorBody{ErrMsg: ErrMsg{"PAP.0012", "denied"}, encodedAuthorizationMessage: auth}},
+		{"nested code and message", `{"error":{"code":"X.1","message":"denied","encoded_authorization_message":"encoded…"},"request_id":"r2"}`,
+			errorBody{ErrMsg: ErrMsg{"X.1", "denied"}, requestID: "r2", encodedAuthorizationMessage: auth}},
+		{"camel case", `{"errorCode":"X.2","errorMsg":"no"}`, errorBody{ErrMsg: ErrMsg{"X.2", "no"}}},
+		{"identity service, code as number", `{"error":{"code":401,"message":"The token expired","title":"Unauthorized"}}`,
+			errorBody{ErrMsg: ErrMsg{"401", "The token expired"}}},
+		{"error as text", `{"error":"not today"}`, errorBody{ErrMsg: ErrMsg{"", "not today"}}},
+		{"message only", `{"message":"no route"}`, errorBody{ErrMsg: ErrMsg{"", "no route"}}},
+		{"code only", `{"error":{"error_code":"CDN.0002","error_msg":null}}`, errorBody{ErrMsg: ErrMsg{"CDN.0002", ""}}},
+		{"odd neighbours", `{"error":{"error_code":["x"],"error_msg":"still here","request_id":{}}}`, errorBody{ErrMsg: ErrMsg{"", "still here"}}},
+		{"line breaks and control characters", `{"error_code":"A\u0000B","error_msg":"one\r\n\ttwo\u001b[31m"}`, errorBody{ErrMsg: ErrMsg{"A B", "one two [31m"}}},
+		{"empty error object", `{"error":{}}`, errorBody{}},
+		{"error as list", `{"error":[1]}`, errorBody{}},
+		{"another object", `{"total":1,"data":[]}`, errorBody{}},
+		{"array", `[{"error_code":"x"}]`, errorBody{}},
+		{"cut short", `{"error":{"error_code":"CDN.0001"`, errorBody{}},
+		{"HTML", `<html>`, errorBody{}},
+		{"nothing", ``, errorBody{}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := parseErrorBody(test.text)
+			assert.Equal(t, test.want, got)
+			assert.Equal(t, test.want.ErrMsg != ErrMsg{}, got.found())
+		})
+	}
+}
+
+func TestParseErrorBodyBoundsMessages(t *testing.T) {
+	text, err := json.Marshal(map[string]string{"error_code": strings.Repeat("C", 9000), "error_msg": strings.Repeat("日", 9000), "request_id": strings.Repeat("r", 9000)})
+	require.NoError(t, err)
+	got := parseErrorBody(string(text))
+	assert.Equal(t, maxMessage, len(got.ErrorCode))
+	assert.LessOrEqual(t, len(got.ErrorMsg), maxMessage)
+	assert.True(t, utf8.ValidString(got.ErrorMsg))
+	assert.Equal(t, maxRequestID, len(got.requestID))
+}
+
+func FuzzParseErrorBody(f *testing.F) {
+	f.Add(`{"error":{"error_code":"CDN.0001","error_msg":"x"}}`)
+	f.Add(`{"error_code":"APIGW.0301","error_msg":"y","request_id":"z"}`)
+	f.Add(`{"error":"x","message":1e999,"code":"\u001b"}`)
+	f.Add("<html>\n\xff")
+	f.Fuzz(func(t *testing.T, text string) {
+		body := parseErrorBody(text)
+		for _, shown := range []string{body.ErrorCode, body.ErrorMsg, body.requestID, excerpt(text, maxExcerpt)} {
+			assert.NotContains(t, shown, "\n")
+			assert.NotContains(t, shown, "\x1b")
+			assert.True(t, utf8.ValidString(shown))
+			assert.LessOrEqual(t, len(shown), maxMessage)
+		}
+		assert.LessOrEqual(t, len(excerpt(text, maxExcerpt)), maxExcerpt)
+	})
+}
+
+func TestExcerpt(t *testing.T) {
+	tests := []struct {
+		name, text string
+		limit      int
+		want       string
+	}{
+		{"short", "abc", 10, "abc"},
+		{"just fits", "abcdefghij", 10, "abcdefghij"},
+		{"cut", "abcdefghijk", 10, "abcdefg…"},
+		{"cut between characters", "日本語日本語", 10, "日本…"},
+		{"no space before the ellipsis", "abcdef ghijkl", 10, "abcdef…"},
+		{"white space", "  a \r\n\t b\v\u00a0c  ", 20, "a b c"},
+		{"unprintable", "a\x00b\u200bc\xffd\ufffde", 20, "a bcde"},
+		{"nothing", " \n", 20, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			assert.Equal(t, test.want, excerpt(test.text, test.limit))
+		})
+	}
+}
+
+func TestAPIErrorText(t *testing.T) {
+	tests := []struct {
+		err  APIError
+		want string
+	}{
+		{APIError{Operation: "ListExportTasks", StatusCode: 401, RequestID: "r1", ErrMsg: ErrMsg{"APIGW.0301", "Incorrect"}, Attempts: 1},
+			"cdn: ListExportTasks: 401 Unauthorized: APIGW.0301: Incorrect (request id r1)"},
+		{APIError{Operation: "ListExportTasks", StatusCode: 503, ErrMsg: ErrMsg{ErrorMsg: "<html>"}, Attempts: 4},
+			"cdn: ListExportTasks: 503 Service Unavailable: <html> (4 attempts)"},
+		{APIError{StatusCode: 599}, "cdn: 599"},
+		{APIError{StatusCode: 500, ErrMsg: ErrMsg{ErrorCode: "CDN.1"}, EncodedAuthorizationMessage: "long"}, "cdn: 500 Internal Server Error: CDN.1"},
+	}
+	for _, test := range tests {
+		assert.Equal(t, test.want, test.err.Error())
+	}
+}
+
+func TestAPIErrorIs(t *testing.T) {
+	sentinels := []error{ErrInvalidParameter, ErrNoCredentials, ErrUnauthorized, ErrForbidden, ErrThrottled, ErrTaskNotFound, ErrMalformedResponse}
+	tests := []struct {
+		status int
+		code   string
+		want   error
+	}{
+		{401, "", ErrUnauthorized},
+		{403, "CDN.0403", ErrForbidden},
+		{429, "", ErrThrottled},
+		{200, "APIGW.0308", ErrThrottled},
+		{500, "APIGW.0301", ErrUnauthorized},
+		{403, "APIGW.0301", ErrUnauthorized},
+		{400, "CDN.0001", nil},
+		{404, "", nil},
+		{500, "", nil},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprint(test.status, test.code), func(t *testing.T) {
+			err := fmt.Errorf("report: %w", &APIError{StatusCode: test.status, ErrMsg: ErrMsg{ErrorCode: test.code}})
+			for _, sentinel := range sentinels {
+				assert.Equal(t, sentinel == test.want, errors.Is(err, sentinel), sentinel)
+			}
+		})
+	}
+}
+
+func TestAPIErrorAsOfficial(t *testing.T) {
+	err := fmt.Errorf("report: %w", &APIError{
+		StatusCode: http.StatusForbidden, RequestID: "r", ErrMsg: ErrMsg{"X.1", "denied"},
+		EncodedAuthorizationMessage: "e", RetryAfter: time.Second, Attempts: 2,
+	})
+	var official *sdkerr.ServiceResponseError
+	require.ErrorAs(t, err, &official)
+	assert.Equal(t, &sdkerr.ServiceResponseError{
+		StatusCode: 403, RequestId: "r", ErrorCode: "X.1", ErrorMessage: "denied", EncodedAuthorizationMessage: "e",
+	}, official)
+
+	var other *sdkerr.ConnectionError
+	assert.False(t, errors.As(err, &other))
+}

@@ -1,0 +1,416 @@
+package cdn
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestRetryPolicyDefaults(t *testing.T) {
+	defaults := RetryPolicy{MaxAttempts: 4, MinBackoff: 500 * time.Millisecond, MaxBackoff: 20 * time.Second, AttemptTimeout: 30 * time.Second}
+	tests := []struct{ given, want RetryPolicy }{
+		{RetryPolicy{}, defaults},
+		{defaults, defaults},
+		{RetryPolicy{MaxAttempts: 1}, RetryPolicy{1, defaults.MinBackoff, defaults.MaxBackoff, defaults.AttemptTimeout}},
+		{RetryPolicy{MinBackoff: time.Minute}, RetryPolicy{4, time.Minute, time.Minute, defaults.AttemptTimeout}},
+		{RetryPolicy{MaxBackoff: time.Second}, RetryPolicy{4, defaults.MinBackoff, time.Second, defaults.AttemptTimeout}},
+	}
+	for _, test := range tests {
+		got, err := test.given.withDefaults()
+		require.NoError(t, err)
+		assert.Equal(t, test.want, got)
+	}
+	for _, bad := range []RetryPolicy{{MaxAttempts: -1}, {MinBackoff: -1}, {MaxBackoff: -1}, {AttemptTimeout: -1}, {MinBackoff: 2, MaxBackoff: 1}} {
+		_, err := NewCdnClient(WithRetryPolicy(bad))
+		require.ErrorIs(t, err, ErrInvalidParameter)
+		assert.Contains(t, err.Error(), "RetryPolicy.")
+	}
+}
+
+// connectionError is what net reports of a connection.
+func connectionError(op string, err error) error { return &net.OpError{Op: op, Net: "tcp", Err: err} }
+
+// timeoutError is a time-out that is not a context's.
+type timeoutError struct{}
+
+func (timeoutError) Error() string { return "i/o timeout" }
+func (timeoutError) Timeout() bool { return true }
+
+func TestWhatIsRetried(t *testing.T) {
+	const always, never = 4, 1
+	tests := []struct {
+		name         string
+		answer       func() (*http.Response, error)
+		list, create int // requests that the server sees
+	}{
+		{"429", answering(429, ""), always, always},
+		{"500", answering(500, ""), always, never},
+		{"502", answering(502, ""), always, never},
+		{"503", answering(503, ""), always, never},
+		{"503 with Retry-After", answering(503, "", "Retry-After", "1"), always, always},
+		{"504", answering(504, ""), always, never},
+		{"400", answering(400, ""), never, never},
+		{"401", answering(401, ""), never, never},
+		{"403", answering(403, ""), never, never},
+		{"404", answering(404, ""), never, never},
+		{"408", answering(408, ""), never, never},
+		{"409", answering(409, ""), never, never},
+		{"501", answering(501, ""), never, never},
+		{"505", answering(505, ""), never, never},
+		{"302", answering(302, ""), never, never},
+		{"refused", failing(connectionError("dial", syscall.ECONNREFUSED)), always, never},
+		{"reset", failing(connectionError("read", syscall.ECONNRESET)), always, never},
+		{"broken pipe", failing(connectionError("write", syscall.EPIPE)), always, never},
+		{"closed", failing(io.EOF), always, never},
+		{"closed within the header", failing(io.ErrUnexpectedEOF), always, never},
+		{"time-out of the network", failing(timeoutError{}), always, never},
+		{"lookup failed for now", failing(connectionError("dial", &net.DNSError{Err: "server misbehaving", IsTemporary: true})), always, never},
+		{"no such host", failing(connectionError("dial", &net.DNSError{Err: "no such host", IsNotFound: true})), never, never},
+		{"unknown authority", failing(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), never, never},
+		{"TLS alert of the server", failing(connectionError("remote error", tls.AlertError(40))), never, never},
+		{"TLS alert of ours", failing(connectionError("local error", tls.AlertError(70))), never, never},
+		{"not TLS at all", failing(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), never, never},
+		{"not HTTP at all", failing(errors.New(`malformed HTTP response "SSH-2.0"`)), never, never},
+		{"HTTP/2 stream reset", failing(errors.New("stream error: stream ID 3; INTERNAL_ERROR; received from peer")), always, never},
+		{"HTTP/2 connection lost", failing(errors.New("http2: client connection lost")), always, never},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				transport, requests := inOrder(test.answer)
+				_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
+				require.Error(t, err)
+				assert.Equal(t, test.list, *requests, "list")
+
+				transport, requests = inOrder(test.answer)
+				_, err = newTestClient(t, transport).CreateExportTask(t.Context(), &CreateExportTaskRequest{})
+				require.Error(t, err)
+				assert.Equal(t, test.create, *requests, "create")
+			})
+		})
+	}
+}
+
+func TestCreateIsRetriedWhereTheRequestWasNotWritten(t *testing.T) {
+	tests := []struct {
+		name    string
+		trace   func(*httptrace.ClientTrace)
+		err     error
+		want    int
+		unknown bool
+	}{
+		{"no connection", func(trace *httptrace.ClientTrace) { trace.GetConn("") }, connectionError("dial", syscall.ECONNREFUSED), 4, false},
+		{"no connection, and another would not do", func(trace *httptrace.ClientTrace) { trace.GetConn("") }, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, 1, false},
+		{"header written", func(trace *httptrace.ClientTrace) { trace.GetConn(""); trace.WroteHeaders() }, io.EOF, 1, true},
+		{"begun to write", func(trace *httptrace.ClientTrace) { trace.GetConn(""); trace.WroteHeaderField("a", nil) }, io.EOF, 1, true},
+		{"failed to write", func(trace *httptrace.ClientTrace) {
+			trace.GetConn("")
+			trace.WroteRequest(httptrace.WroteRequestInfo{Err: io.ErrClosedPipe})
+		}, io.ErrClosedPipe, 1, true},
+		{"a transport that says nothing", func(*httptrace.ClientTrace) {}, connectionError("dial", syscall.ECONNREFUSED), 1, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				requests := 0
+				client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {
+					requests++
+					test.trace(httptrace.ContextClientTrace(req.Context()))
+					return nil, test.err
+				}))
+				_, err := client.CreateExportTask(t.Context(), &CreateExportTaskRequest{})
+				require.ErrorIs(t, err, test.err)
+				assert.Equal(t, test.want, requests)
+				assert.Equal(t, test.unknown, errors.Is(err, ErrOutcomeUnknown))
+			})
+		})
+	}
+}
+
+func TestLastErrorCountsAttemptsAndWrapsTheCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cause := connectionError("read", syscall.ECONNRESET)
+		transport, _ := inOrder(answering(500, ""), failing(cause))
+		_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+		assert.ErrorContains(t, err, "(4 attempts)")
+
+		transport, _ = inOrder(failing(cause), answering(502, "bad gateway"))
+		_, err = newTestClient(t, transport).ListExportTasks(t.Context(), nil)
+		var apiError *APIError
+		require.ErrorAs(t, err, &apiError)
+		assert.Equal(t, 4, apiError.Attempts)
+	})
+}
+
+func TestAttemptsAreReportedOnSuccess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		transport, _ := inOrder(answering(429, ""), answering(200, emptyPage))
+		got, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
+		require.NoError(t, err)
+		assert.Equal(t, 2, got.Attempts)
+	})
+}
+
+func TestEachAttemptIsSignedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys := Signer{AccessKey: "test-ak", SecretKey: "test-sk"}
+		seen := map[string]bool{}
+		client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {
+			require.NoError(t, keys.Verify(req, time.Now()))
+			body, err := io.ReadAll(req.Body)
+			require.NoError(t, err)
+			require.JSONEq(t, `{"action":"x"}`, string(body))
+			seen[req.Header.Get("X-Sdk-Date")] = true
+			return reply(429, "", "Retry-After", "600"), nil
+		}))
+		_, err := client.CreateExportTask(t.Context(), &CreateExportTaskRequest{Action: "x"})
+		require.ErrorIs(t, err, ErrThrottled)
+		assert.Len(t, seen, 4)
+	})
+}
+
+// Over many calls, the pauses fill their range and never leave it.
+func TestPausesAreExponentialWithFullJitter(t *testing.T) {
+	policy := RetryPolicy{MaxAttempts: 5, MinBackoff: time.Second, MaxBackoff: 3 * time.Second}
+	limits := []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}
+	lowest := []time.Duration{math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64}
+	highest := make([]time.Duration, len(limits))
+	synctest.Test(t, func(t *testing.T) {
+		for range 500 {
+			var last time.Time
+			attempt := 0
+			client := newTestClient(t, roundTripper(func(*http.Request) (*http.Response, error) {
+				if attempt > 0 {
+					pause := time.Since(last)
+					lowest[attempt-1], highest[attempt-1] = min(lowest[attempt-1], pause), max(highest[attempt-1], pause)
+				}
+				attempt, last = attempt+1, time.Now()
+				return reply(503, ""), nil
+			}), WithRetryPolicy(policy))
+			_, err := client.ListExportTasks(t.Context(), nil)
+			require.Error(t, err)
+			require.Equal(t, 5, attempt)
+		}
+	})
+	for i, limit := range limits {
+		assert.Less(t, lowest[i], limit/20, "pause %d", i)
+		assert.Greater(t, highest[i], limit*19/20, "pause %d", i)
+		assert.LessOrEqual(t, highest[i], limit+1, "pause %d", i)
+	}
+}
+
+func TestRetryAfterTakesThePlaceOfThePause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inSeconds := func(pause time.Duration) string { return strconv.Itoa(int(pause.Seconds())) }
+		asDate := func(pause time.Duration) string { return time.Now().Add(pause).UTC().Format(http.TimeFormat) }
+		tests := []struct {
+			format func(time.Duration) string
+			want   time.Duration
+		}{{inSeconds, time.Second}, {inSeconds, 2 * time.Minute}, {asDate, 90 * time.Second}}
+		for _, test := range tests {
+			value := test.format(test.want)
+			transport, _ := inOrder(answering(429, "", "Retry-After", value, "Date", time.Now().UTC().Format(http.TimeFormat)), answering(200, emptyPage))
+			client := newTestClient(t, transport, WithRetryPolicy(RetryPolicy{MaxBackoff: time.Second}))
+			start := time.Now()
+			_, err := client.ListExportTasks(t.Context(), nil)
+			require.NoError(t, err)
+			assert.Equal(t, test.want, time.Since(start), value)
+		}
+	})
+}
+
+func TestRetryAfterInVainIsNotWaitedFor(t *testing.T) {
+	tests := []struct {
+		name       string
+		deadline   time.Duration
+		retryAfter string
+	}{
+		{"beyond the deadline", 10 * time.Second, "11"},
+		{"at the deadline", 10 * time.Second, "10"},
+		{"longer than anybody waits", 0, "601"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx := t.Context()
+				if test.deadline > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, test.deadline)
+					defer cancel()
+				}
+				transport, requests := inOrder(answering(429, `{"error":{"error_code":"X","error_msg":"slow down"}}`, "Retry-After", test.retryAfter))
+				start := time.Now()
+				_, err := newTestClient(t, transport).ListExportTasks(ctx, nil)
+				require.ErrorIs(t, err, ErrThrottled)
+				var apiError *APIError
+				require.ErrorAs(t, err, &apiError)
+				assert.Equal(t, test.retryAfter+"s", fmt.Sprintf("%.0fs", apiError.RetryAfter.Seconds()))
+				assert.Zero(t, time.Since(start))
+				assert.Equal(t, 1, *requests)
+			})
+		})
+	}
+}
+
+func TestCancelDuringAPauseReturnsAtOnceWithBothReasons(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		why := errors.New("shutting down")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		transport, requests := inOrder(answering(429, "", "Retry-After", "60"))
+		time.AfterFunc(5*time.Second, func() { cancel(why) })
+		start := time.Now()
+		_, err := newTestClient(t, transport).ListExportTasks(ctx, nil)
+		assert.Equal(t, 5*time.Second, time.Since(start))
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, why)
+		require.ErrorIs(t, err, ErrThrottled)
+		assert.Equal(t, 1, *requests)
+	})
+}
+
+func TestAnAttemptThatTimesOutIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := func(req *http.Request) (*http.Response, error) {
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		}
+		requests := 0
+		client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {
+			if requests++; requests == 3 {
+				return reply(200, emptyPage), nil
+			}
+			return hang(req)
+		}), WithRetryPolicy(RetryPolicy{AttemptTimeout: 2 * time.Second}))
+		got, err := client.ListExportTasks(t.Context(), nil)
+		require.NoError(t, err)
+		assert.Equal(t, 3, got.Attempts)
+
+		requests = 10
+		_, err = client.ListExportTasks(t.Context(), nil)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.ErrorContains(t, err, "no answer within the 2s of one attempt")
+		assert.ErrorContains(t, err, "(4 attempts)")
+
+		requests = 10
+		_, err = client.CreateExportTask(t.Context(), &CreateExportTaskRequest{})
+		require.ErrorIs(t, err, ErrOutcomeUnknown)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, 11, requests)
+	})
+}
+
+// A service that answers nothing sees 100 retries of a client, then one for each five successes.
+func TestRetryBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down, requests := true, 0
+		client := newTestClient(t, roundTripper(func(*http.Request) (*http.Response, error) {
+			requests++
+			if down {
+				return reply(503, ""), nil
+			}
+			return reply(200, emptyPage), nil
+		}))
+		const calls = 1000
+		list := func(n int) {
+			for range n {
+				_, err := client.ListExportTasks(t.Context(), nil)
+				require.Equal(t, down, err != nil)
+			}
+		}
+		list(calls)
+		assert.Equal(t, calls+100, requests)
+
+		down, requests = false, 0
+		list(25)
+		down = true
+		list(calls)
+		assert.Equal(t, 25+calls+5, requests)
+	})
+}
+
+func TestRetryBudgetIsGivenBackWhenTheRetrySucceeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests := 0
+		client := newTestClient(t, roundTripper(func(*http.Request) (*http.Response, error) {
+			if requests++; requests%2 == 1 {
+				return reply(503, ""), nil
+			}
+			return reply(200, emptyPage), nil
+		}))
+		for range 1000 {
+			_, err := client.ListExportTasks(t.Context(), nil)
+			require.NoError(t, err)
+		}
+	})
+}
+
+func TestRetryBudgetNeverGrowsBeyondItsSize(t *testing.T) {
+	var budget retryBudget
+	for range 10 * budgetTokens {
+		budget.succeeded(true)
+	}
+	taken := 0
+	for budget.take() {
+		taken++
+	}
+	assert.Equal(t, budgetTokens/retryCost, taken)
+	assert.False(t, budget.take())
+	budget.succeeded(true)
+	assert.True(t, budget.take())
+}
+
+func TestParseRetryAfter(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	date := func(after time.Duration) string { return now.Add(after).Format(http.TimeFormat) }
+	tests := []struct {
+		name, value, date string
+		want              time.Duration
+	}{
+		{"none", "", "", 0},
+		{"seconds", "17", "", 17 * time.Second},
+		{"spaces", " 17 ", "", 17 * time.Second},
+		{"zero", "0", "", 0},
+		{"negative", "-1", "", 0},
+		{"fraction", "1.5", "", 0},
+		{"huge", "18446744073709551615", "", 365 * 24 * time.Hour},
+		{"larger than any number", "99999999999999999999999", "", 0},
+		{"date", date(time.Minute), "", time.Minute},
+		{"date past", date(-time.Minute), "", 0},
+		{"date counts from the answer's own", date(time.Hour), date(time.Hour - time.Second), time.Second},
+		{"garbage", "soon", "", 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			header := http.Header{"Retry-After": {test.value}}
+			if test.date != "" {
+				header.Set("Date", test.date)
+			}
+			assert.Equal(t, test.want, parseRetryAfter(header, now))
+		})
+	}
+}
+
+func FuzzParseRetryAfter(f *testing.F) {
+	f.Add("17", "")
+	f.Add("Fri, 02 Jan 2026 03:04:05 GMT", "Fri, 02 Jan 2026 03:04:00 GMT")
+	f.Fuzz(func(t *testing.T, value, date string) {
+		pause := parseRetryAfter(http.Header{"Retry-After": {value}, "Date": {date}}, time.Unix(0, 0))
+		assert.GreaterOrEqual(t, pause, time.Duration(0))
+	})
+}

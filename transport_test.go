@@ -1,0 +1,314 @@
+package cdn
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/global"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// roundTripper answers in place of the network.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+const emptyPage = `{"total":0,"data":[]}`
+
+// reply makes an answer as net/http would hand it over.
+func reply(status int, body string, header ...string) *http.Response {
+	resp := &http.Response{
+		StatusCode:    status,
+		Header:        http.Header{},
+		Body:          io.NopCloser(strings.NewReader(body)),
+		ContentLength: int64(len(body)),
+	}
+	for i := 0; i < len(header); i += 2 {
+		resp.Header.Add(header[i], header[i+1])
+	}
+	return resp
+}
+
+// newTestClient is a client with static keys that sends through transport.
+func newTestClient(t *testing.T, transport http.RoundTripper, opts ...Option) *CdnClient {
+	t.Helper()
+	client, err := NewCdnClient(append([]Option{
+		WithAKSK("test-ak", "test-sk"),
+		WithEndpoint("https://cdn.example.com"),
+		WithHTTPClient(&http.Client{Transport: transport}),
+	}, opts...)...)
+	require.NoError(t, err)
+	return client
+}
+
+// inOrder answers the first request with the first of answers, and so on, the last one for ever.
+func inOrder(answers ...func() (*http.Response, error)) (http.RoundTripper, *int) {
+	requests := new(int)
+	return roundTripper(func(*http.Request) (*http.Response, error) {
+		*requests++
+		return answers[min(*requests, len(answers))-1]()
+	}), requests
+}
+
+func answering(status int, body string, header ...string) func() (*http.Response, error) {
+	return func() (*http.Response, error) { return reply(status, body, header...), nil }
+}
+
+func failing(err error) func() (*http.Response, error) {
+	return func() (*http.Response, error) { return nil, err }
+}
+
+// testCredentials are temporary credentials that nobody refreshes.
+func testCredentials(ak, sk, token string) *global.Credentials {
+	official := &global.Credentials{}
+	official.AK, official.SK, official.SecurityToken = ak, sk, token
+	return official
+}
+
+func TestRequestOnTheWire(t *testing.T) {
+	var sent *http.Request
+	client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {
+		sent = req
+		return reply(200, emptyPage), nil
+	}), WithUserAgent("report/1.2"))
+	_, err := client.ListExportTasks(t.Context(), &ListExportTasksRequest{Limit: 5, TaskName: "日报"})
+	require.NoError(t, err)
+
+	assert.Equal(t, "GET", sent.Method)
+	assert.Equal(t, "https://cdn.example.com/v1/cdn/statistics/export-tasks?limit=5&task_id=&task_name=%E6%97%A5%E6%8A%A5", sent.URL.String())
+	assert.Regexp(t, `^report/1\.2 huaweicloud-cdn-go/\d+\.\d+\.\d+ go1\.`, sent.Header.Get("User-Agent"))
+	assert.Equal(t, "application/json", sent.Header.Get("Content-Type"))
+	assert.NotContains(t, sent.Header, "X-Domain-Id")
+	assert.NotContains(t, sent.Header, "X-Security-Token")
+	require.NoError(t, Signer{AccessKey: "test-ak", SecretKey: "test-sk"}.Verify(sent, time.Now()))
+}
+
+func TestHTTPClientIsCopiedNotChanged(t *testing.T) {
+	redirects := 0
+	given := &http.Client{
+		Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			return reply(302, "", "Location", "https://elsewhere.example/x?token=s3cret"), nil
+		}),
+		CheckRedirect: func(*http.Request, []*http.Request) error { redirects++; return nil },
+		Timeout:       time.Minute,
+	}
+	client := newTestClient(t, nil, WithHTTPClient(given))
+	_, err := client.ListExportTasks(t.Context(), nil)
+
+	var apiError *APIError
+	require.ErrorAs(t, err, &apiError)
+	assert.Equal(t, 302, apiError.StatusCode)
+	assert.EqualError(t, err, "cdn: ListExportTasks: 302 Found: redirected to https://elsewhere.example/x?redacted, which is not followed")
+	assert.Zero(t, redirects)
+	assert.Equal(t, time.Minute, given.Timeout)
+	assert.IsType(t, roundTripper(nil), given.Transport)
+	assert.NotNil(t, given.CheckRedirect)
+}
+
+// A user's time-out is the whole call's.
+func TestHTTPClientTimeoutEndsTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := newTestClient(t, nil, WithHTTPClient(&http.Client{Timeout: time.Second, Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		})}))
+		start := time.Now()
+		_, err := client.ListExportTasks(t.Context(), nil)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, time.Second, time.Since(start))
+	})
+}
+
+func TestNoSilentSuccess(t *testing.T) {
+	tests := []struct {
+		name, body, want string
+	}{
+		{"empty", "", "malformed response: unexpected EOF: cut short at byte 0, where '{' must follow; the body is empty (status 200, request id r-1)"},
+		{"white space", " \n ", "; the body is empty (status 200, request id r-1)"},
+		{"null", "null", "the body begins null (status 200"},
+		{"HTML", "<html>\n<body>Sign in</body></html>", "the body begins <html> <body>Sign in</body></html> (status 200"},
+		{"empty object", "{}", "total is missing"},
+		{"cut", `{"total":1,"data":[{"task_id":"a"`, "unexpected EOF"},
+		{"garbage behind", emptyPage + "x", "where the end must follow"},
+		{"UTF-16", "\xff\xfe{\x00}\x00", "not valid UTF-8"},
+		{"too large", `{"total":0,"data":[]}` + strings.Repeat(" ", maxResponse), "larger than 33554432 bytes"},
+	}
+	for _, test := range tests {
+		for _, status := range []int{200, 201, 299} {
+			t.Run(test.name, func(t *testing.T) {
+				transport, requests := inOrder(answering(status, test.body, "X-Request-Id", "r-1"))
+				got, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
+				require.ErrorIs(t, err, ErrMalformedResponse)
+				assert.Nil(t, got)
+				assert.Contains(t, err.Error(), strings.ReplaceAll(test.want, "200", strconv.Itoa(status)))
+				assert.NotContains(t, err.Error(), "\n")
+				assert.Equal(t, 1, *requests, "a malformed answer is not asked for again")
+			})
+		}
+	}
+}
+
+func TestErrorObjectInASuccess(t *testing.T) {
+	for _, body := range []string{
+		`{"error":{"error_code":"APIGW.0308","error_msg":"The throttling threshold has been reached"}}`,
+		`{"error_code":"APIGW.0308","error_msg":"The throttling threshold has been reached"}`,
+		`{"total":0,"data":[],"error":{"error_code":"APIGW.0308","error_msg":"The throttling threshold has been reached"}}`,
+	} {
+		transport, _ := inOrder(answering(200, body))
+		_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
+		require.ErrorIs(t, err, ErrThrottled)
+		assert.EqualError(t, err, "cdn: ListExportTasks: 200 OK: APIGW.0308: The throttling threshold has been reached")
+	}
+}
+
+func TestErrorAnswers(t *testing.T) {
+	tests := []struct {
+		name   string
+		status int
+		body   string
+		header []string
+		want   APIError
+	}{
+		{"gateway", 401, `{"error_code":"APIGW.0301","error_msg":"Incorrect","request_id":"from-body"}`, nil,
+			APIError{StatusCode: 401, RequestID: "from-body", ErrMsg: ErrMsg{"APIGW.0301", "Incorrect"}}},
+		{"header names the request before the body", 403, `{"code":"X","message":"denied","request_id":"from-body"}`, []string{"X-Request-Id", "from-header"},
+			APIError{StatusCode: 403, RequestID: "from-header", ErrMsg: ErrMsg{"X", "denied"}}},
+		{"HTML", 404, "<html>\r\n<h1>Not\tFound</h1>" + strings.Repeat("x", 300), nil,
+			APIError{StatusCode: 404, ErrMsg: ErrMsg{"", "<html> <h1>Not Found</h1>" + strings.Repeat("x", 172) + "…"}}},
+		{"nothing", 400, "", nil, APIError{StatusCode: 400}},
+		{"binary", 418, "\x00\x01\xffok", nil, APIError{StatusCode: 418, ErrMsg: ErrMsg{"", "ok"}}},
+		{"1xx is no answer", 199, "", nil, APIError{StatusCode: 199}},
+		{"retry after", 501, "", []string{"Retry-After", "7"}, APIError{StatusCode: 501, RetryAfter: 7 * time.Second}},
+		{"too large", 400, strings.Repeat("x", maxResponse+1), nil, APIError{StatusCode: 400}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			transport, _ := inOrder(answering(test.status, test.body, test.header...))
+			_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
+			var got *APIError
+			require.ErrorAs(t, err, &got)
+			test.want.Operation, test.want.Attempts = "ListExportTasks", 1
+			assert.Equal(t, test.want, *got)
+		})
+	}
+}
+
+// A 32 MiB answer is read, one byte more is not, and the reading stops there.
+func TestResponseLimit(t *testing.T) {
+	padding := strings.Repeat(" ", maxResponse-len(emptyPage))
+	transport, _ := inOrder(answering(200, emptyPage+padding))
+	_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
+	require.NoError(t, err)
+
+	endless := &countingReader{}
+	_, err = newTestClient(t, roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, ContentLength: -1, Body: io.NopCloser(endless)}, nil
+	})).ListExportTasks(t.Context(), nil)
+	require.ErrorIs(t, err, ErrMalformedResponse)
+	assert.LessOrEqual(t, endless.read, maxResponse+chunkSize)
+}
+
+// countingReader is white space without end.
+type countingReader struct{ read int }
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	r.read += len(p)
+	return copy(p, bytes.Repeat([]byte{' '}, len(p))), nil
+}
+
+func TestSecretsEchoedByTheServerAreRedacted(t *testing.T) {
+	official := testCredentials("echo-ak", "echo-sk", "echo-token")
+	echo := func(status int) http.RoundTripper {
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			var headers strings.Builder
+			require.NoError(t, req.Header.Write(&headers))
+			return reply(status, "<pre>"+headers.String()), nil
+		})
+	}
+	for _, status := range []int{200, 400} {
+		_, err := newTestClient(t, echo(status), WithCredentials(official)).ListExportTasks(t.Context(), nil)
+		require.Error(t, err)
+		assert.Contains(t, err.Error(), "[redacted]")
+		assert.NotContains(t, err.Error(), "echo-token")
+		assert.NotContains(t, err.Error(), "Signature=")
+	}
+}
+
+func TestEachAttemptIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	official := testCredentials("log-ak", "log-sk", "log-token")
+	synctest.Test(t, func(t *testing.T) {
+		transport, _ := inOrder(answering(503, "busy", "X-Request-Id", "r-1"), failing(io.ErrUnexpectedEOF), answering(200, emptyPage, "X-Request-Id", "r-3"))
+		_, err := newTestClient(t, transport, WithLogger(logger), WithCredentials(official)).ListExportTasks(t.Context(), nil)
+		require.NoError(t, err)
+	})
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	require.Len(t, lines, 5)
+	assert.Regexp(t, `level=DEBUG msg="cdn: request" operation=ListExportTasks attempt=1 duration=\S+ status=503 request_id=r-1$`, lines[0])
+	assert.Regexp(t, `level=WARN msg="cdn: retry" operation=ListExportTasks attempt=1 pause=\S+ reason="status 503"$`, lines[1])
+	assert.Regexp(t, `level=DEBUG msg="cdn: request" operation=ListExportTasks attempt=2 duration=\S+ error="unexpected EOF"$`, lines[2])
+	assert.Regexp(t, `level=WARN msg="cdn: retry" operation=ListExportTasks attempt=2 pause=\S+ reason="unexpected EOF"$`, lines[3])
+	assert.Regexp(t, `attempt=3 duration=\S+ status=200 request_id=r-3$`, lines[4])
+	assert.NotContains(t, log.String(), "log-sk")
+	assert.NotContains(t, log.String(), "log-token")
+}
+
+// limiterFunc is a rate limiter.
+type limiterFunc func(context.Context) error
+
+func (f limiterFunc) Wait(ctx context.Context) error { return f(ctx) }
+
+func TestRateLimiterCountsAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		waits := 0
+		transport, requests := inOrder(answering(503, ""), answering(503, ""), answering(200, emptyPage))
+		client := newTestClient(t, transport, WithRateLimiter(limiterFunc(func(context.Context) error { waits++; return nil })))
+		_, err := client.ListExportTasks(t.Context(), nil)
+		require.NoError(t, err)
+		assert.Equal(t, 3, waits)
+		assert.Equal(t, 3, *requests)
+	})
+}
+
+func TestRateLimiterErrorEndsTheCallUnsent(t *testing.T) {
+	full := errors.New("quota spent")
+	transport, requests := inOrder(answering(200, emptyPage))
+	client := newTestClient(t, transport, WithRateLimiter(limiterFunc(func(context.Context) error { return full })))
+	_, err := client.ListExportTasks(t.Context(), nil)
+	require.ErrorIs(t, err, full)
+	assert.Zero(t, *requests)
+
+	_, err = client.CreateExportTask(t.Context(), &CreateExportTaskRequest{})
+	require.ErrorIs(t, err, full)
+	assert.NotErrorIs(t, err, ErrOutcomeUnknown)
+}
+
+// The time that a call waits for its turn is not its attempt's.
+func TestRateLimiterWaitIsNotPartOfAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		transport, _ := inOrder(answering(200, emptyPage))
+		client := newTestClient(t, transport,
+			WithRetryPolicy(RetryPolicy{AttemptTimeout: time.Second}),
+			WithRateLimiter(limiterFunc(func(context.Context) error { time.Sleep(time.Hour); return nil })))
+		_, err := client.ListExportTasks(t.Context(), nil)
+		require.NoError(t, err)
+	})
+}
+
+func TestNilContextIsRefused(t *testing.T) {
+	transport, requests := inOrder(answering(200, emptyPage))
+	_, err := newTestClient(t, transport).ListExportTasks(nil, nil) //nolint:staticcheck // the point of the test
+	require.ErrorIs(t, err, ErrInvalidParameter)
+	assert.Zero(t, *requests)
+}
