@@ -23,6 +23,7 @@ type CdnClient struct {
 	endpoint  func() (*url.URL, error)
 	http      *http.Client
 	userAgent string
+	poller    *poller
 }
 
 // NewCdnClient builds a client, from the credentials that the environment holds and for
@@ -53,11 +54,13 @@ func newCdnClient(opts []Option) (*CdnClient, error) {
 	httpClient := *o.httpClient
 	httpClient.Transport = newTransport(o)
 	httpClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &CdnClient{
+	client := &CdnClient{
 		endpoint:  endpoint,
 		http:      &httpClient,
 		userAgent: strings.TrimSpace(o.userAgent + " huaweicloud-cdn-go/" + Version + " " + runtime.Version()),
-	}, nil
+	}
+	client.poller = newPoller(client, o)
+	return client, nil
 }
 
 // CloseIdleConnections closes the connections that no call is using. Calls after it open new ones.
@@ -86,6 +89,9 @@ func (c *CdnClient) do(ctx context.Context, op operation) (*call, error) {
 	call := &call{operation: op.name}
 	if ctx == nil {
 		return call, call.failure(invalid("ctx", nil, "must not be nil"))
+	}
+	if ctx.Err() != nil {
+		return call, call.failure(endOf(ctx))
 	}
 	req, err := c.newRequest(withCall(ctx, call), op)
 	if err != nil {

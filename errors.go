@@ -29,6 +29,8 @@ var (
 	ErrThrottled = errors.New("throttled")
 	// ErrTaskNotFound: the service knows no export task with the id asked for.
 	ErrTaskNotFound = errors.New("export task not found")
+	// ErrTaskFailed: the export task has ended without a file.
+	ErrTaskFailed = errors.New("export task failed")
 	// ErrMalformedResponse: the answer is not what the service would send: empty, cut short,
 	// HTML, too large, or JSON of another shape.
 	ErrMalformedResponse = errors.New("malformed response")

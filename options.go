@@ -30,6 +30,8 @@ type options struct {
 	userAgent    string
 	retryPolicy  RetryPolicy
 	rateLimiter  RateLimiter
+	minPoll      time.Duration
+	maxPoll      time.Duration
 }
 
 // WithAKSK signs with a permanent access key (AK) and its secret key (SK).
@@ -139,6 +141,18 @@ func WithRateLimiter(limiter RateLimiter) Option {
 	}
 }
 
+// WithPollInterval bounds the pauses between two polls of those who wait and watch: they grow from
+// shortest to longest, with jitter, while nothing changes. The default is from 2 s to 30 s.
+func WithPollInterval(shortest, longest time.Duration) Option {
+	return func(o *options) error {
+		if shortest <= 0 || longest < shortest {
+			return invalid("PollInterval", fmt.Sprintf("%v to %v", shortest, longest), "must be positive, the longest not less than the shortest")
+		}
+		o.minPoll, o.maxPoll = shortest, longest
+		return nil
+	}
+}
+
 // WithUserAgent names the program in the User-Agent of every request, before this package's own
 // name: "billing-report/1.4" for example.
 func WithUserAgent(product string) Option {
@@ -156,7 +170,7 @@ func newOptions(opts []Option) (*options, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &options{region: DefaultRegion, retryPolicy: defaults}
+	o := &options{region: DefaultRegion, retryPolicy: defaults, minPoll: 2 * time.Second, maxPoll: 30 * time.Second}
 	for i, option := range opts {
 		if option == nil {
 			return nil, fmt.Errorf("%w: option %d is nil", ErrInvalidParameter, i)

@@ -189,19 +189,24 @@ func retryReason(req *http.Request, resp *http.Response, err error) error {
 		}
 		return nil
 	}
-	switch status := retryableStatus(resp.StatusCode); status {
-	case http.StatusTooManyRequests:
+	status := retryableStatus(resp.StatusCode)
+	switch {
+	case idempotent && isRetryable(resp.StatusCode),
+		status == http.StatusTooManyRequests,
+		status == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "":
 		return status
-	case http.StatusServiceUnavailable:
-		if idempotent || resp.Header.Get("Retry-After") != "" {
-			return status
-		}
-	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
-		if idempotent {
-			return status
-		}
 	}
 	return nil
+}
+
+// isRetryable reports whether the same request may be answered otherwise the next time.
+func isRetryable(status int) bool {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
 }
 
 // mayPass reports whether a connection failed in a way that the next one may not.

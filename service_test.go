@@ -1,0 +1,107 @@
+package cdn
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// fakeService is the list and create of the service in this process, so that tests can run in fake
+// time. The last change stands first.
+type fakeService struct {
+	mu       sync.Mutex
+	tasks    []ExportTask
+	requests int
+	lists    int // requests without a filter
+	gets     int // requests for one id
+	creates  int
+	// before may answer a request in place of the service, or change the list before it does.
+	before func(req *http.Request) (*http.Response, error)
+}
+
+func (f *fakeService) RoundTrip(req *http.Request) (*http.Response, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if req.Context().Err() != nil {
+		return nil, req.Context().Err()
+	}
+	query := req.URL.Query()
+	f.requests++
+	switch {
+	case req.Method == http.MethodPost:
+		f.creates++
+	case query.Get("task_id") != "":
+		f.gets++
+	default:
+		f.lists++
+	}
+	if f.before != nil {
+		if resp, err := f.before(req); resp != nil || err != nil {
+			return resp, err
+		}
+	}
+	if req.Method == http.MethodPost {
+		if _, err := io.Copy(io.Discard, req.Body); err != nil {
+			return nil, err
+		}
+		f.add(ExportTask{TaskID: "created-" + strconv.Itoa(f.creates), Status: "processing"})
+		return reply(200, ""), nil
+	}
+	tasks := f.tasks
+	if id := query.Get("task_id"); id != "" {
+		tasks = slices.DeleteFunc(slices.Clone(tasks), func(task ExportTask) bool { return task.TaskID != id })
+	}
+	offset, _ := strconv.Atoi(query.Get("offset"))
+	limit, err := strconv.Atoi(query.Get("limit"))
+	if err != nil {
+		limit = 10
+	}
+	offset = min(offset, len(tasks))
+	page, err := json.Marshal(ListExportTasksResponse{Total: len(tasks), Data: tasks[offset:min(offset+limit, len(tasks))]})
+	return reply(200, string(page)), err
+}
+
+// add puts a new task at the head. The caller holds the lock, or is alone.
+func (f *fakeService) add(task ExportTask) {
+	task.UpdateTime = time.Now()
+	if task.CreateTime.IsZero() {
+		task.CreateTime = time.Now()
+	}
+	f.tasks = slices.Insert(f.tasks, 0, task)
+}
+
+// set changes a task, or adds it, and removes it for an empty status.
+func (f *fakeService) set(id string, status ExportTaskStatus) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	task := ExportTask{TaskID: id}
+	f.tasks = slices.DeleteFunc(f.tasks, func(old ExportTask) bool {
+		if old.TaskID == id {
+			task = old
+		}
+		return old.TaskID == id
+	})
+	if status != "" {
+		task.Status = status
+		f.add(task)
+	}
+}
+
+// counts are the requests since the last call: all, and those without a filter.
+func (f *fakeService) counts() (requests, lists, gets int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	requests, lists, gets = f.requests, f.lists, f.gets
+	f.requests, f.lists, f.gets = 0, 0, 0
+	return requests, lists, gets
+}
+
+func (f *fakeService) setBefore(before func(*http.Request) (*http.Response, error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.before = before
+}
