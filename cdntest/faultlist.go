@@ -1,0 +1,75 @@
+package cdntest
+
+import (
+	"net/http"
+	"slices"
+	"sync"
+)
+
+// faultList holds the injected faults in order.
+type faultList struct {
+	mu     sync.Mutex
+	faults []*injected
+}
+
+// injected is a fault with the number of requests still to meet it, negative for all.
+type injected struct {
+	Fault
+	left int
+}
+
+func (l *faultList) add(f Fault) {
+	left := f.Times
+	if left == 0 {
+		left = 1
+	}
+	f.Header = f.Header.Clone()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.faults = append(l.faults, &injected{f, left})
+}
+
+func (l *faultList) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.faults {
+		f.left = 0 // a request may be looking at a copy of the list
+	}
+	l.faults = nil
+}
+
+// take returns the fault that r is to meet, and counts it. Match is called without the lock, so
+// that it may use the server.
+func (l *faultList) take(r *http.Request) (Fault, bool) {
+	for _, f := range l.copy() {
+		if f.Match != nil && !f.Match(r) {
+			continue
+		}
+		if l.use(f) {
+			return f.Fault, true
+		}
+	}
+	return Fault{}, false
+}
+
+func (l *faultList) copy() []*injected {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.faults)
+}
+
+// use counts one request; it reports false where others have used the fault up.
+func (l *faultList) use(f *injected) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f.left == 0 {
+		return false
+	}
+	if f.left > 0 {
+		f.left--
+	}
+	if f.left == 0 {
+		l.faults = slices.DeleteFunc(l.faults, func(other *injected) bool { return other == f })
+	}
+	return true
+}

@@ -1,0 +1,63 @@
+package cdntest
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+)
+
+// Request is a request as the server saw it, whatever came of it. It holds what the client sent, a
+// signature or security token too.
+type Request struct {
+	// Method is the HTTP method.
+	Method string
+	// Host is the host that the request was sent to, which net/http keeps apart from Header.
+	Host string
+	// Path is the decoded path: that of the API, or of a download link.
+	Path string
+	// Query holds the decoded query. A key sent without a value is there, with an empty one.
+	Query url.Values
+	// Header is a copy of all headers but Host.
+	Header http.Header
+	// Body is the body, up to 1 MiB.
+	Body []byte
+}
+
+// Requests returns the requests so far in the order in which they arrived, those that met a fault
+// or were refused too; the latest [WithRequestLog] of them.
+func (s *Server) Requests() []Request {
+	return s.service.requests.all()
+}
+
+// requestLog keeps the latest requests.
+type requestLog struct {
+	keep int
+
+	mu     sync.Mutex
+	latest []Request
+}
+
+func (l *requestLog) add(r *http.Request, body []byte) {
+	request := Request{
+		Method: r.Method,
+		Host:   r.Host,
+		Path:   r.URL.Path,
+		Query:  r.URL.Query(),
+		Header: r.Header.Clone(),
+		Body:   body,
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.latest = append(l.latest, request)
+	// Old ones go by the half, so that a full log does not move on every request.
+	if len(l.latest) > 2*l.keep {
+		l.latest = slices.Clone(l.latest[len(l.latest)-l.keep:])
+	}
+}
+
+func (l *requestLog) all() []Request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.latest[max(0, len(l.latest)-l.keep):])
+}

@@ -1,0 +1,114 @@
+package cdntest
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+const (
+	exportTasksPath = "/v1/cdn/statistics/export-tasks"
+	headerRequestID = "X-Request-Id"
+
+	// maxBody is the most of a request's body that is read, in bytes.
+	maxBody = 1 << 20
+)
+
+// service answers the requests; [Server] is its place on the network.
+type service struct {
+	config
+	url      string
+	store    *store
+	links    linker
+	faults   faultList
+	requests requestLog
+}
+
+func newService(c config, url string) *service {
+	return &service{
+		config:   c,
+		url:      url,
+		store:    newStore(c.clock),
+		links:    newLinker(c.linkExpiry),
+		requests: requestLog{keep: c.requestLog},
+	}
+}
+
+// ServeHTTP is the way of every request: it gets its id, is recorded, meets a fault if one is
+// injected for it, and is routed.
+func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(headerRequestID, newID())
+	w.Header().Set("Date", s.clock().UTC().Format(http.TimeFormat))
+
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	s.requests.add(r, body)
+	if err != nil {
+		refuseBody(w, err)
+		return
+	}
+	if fault, ok := s.faults.take(r); ok {
+		fault.serve(w, r, s.route)
+		return
+	}
+	s.route(w, r)
+}
+
+func refuseBody(w http.ResponseWriter, err error) {
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		gatewayError(w, http.StatusRequestEntityTooLarge, codeTooLarge, "The request body is larger than 1 MiB")
+		return
+	}
+	gatewayError(w, http.StatusBadRequest, codeBadRequest, "The request body cannot be read")
+}
+
+func (s *service) route(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case strings.HasPrefix(r.URL.Path, filesPrefix):
+		s.serveFile(w, r)
+	case r.URL.Path != exportTasksPath:
+		gatewayError(w, http.StatusNotFound, codeNoSuchAPI, "The API does not exist: "+r.Method+" "+r.URL.Path)
+	case r.Method == http.MethodGet:
+		s.authenticated(s.listExportTasks)(w, r)
+	case r.Method == http.MethodPost:
+		s.authenticated(s.createExportTask)(w, r)
+	default:
+		w.Header().Set("Allow", "GET, POST")
+		gatewayError(w, http.StatusMethodNotAllowed, codeNoSuchAPI, "The API does not have the method "+r.Method)
+	}
+}
+
+// authenticated lets only requests through that are signed with the server's key pair.
+func (s *service) authenticated(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := s.verify(r); err != nil {
+			unauthorized(w, err)
+			return
+		}
+		next(w, r)
+	}
+}
+
+func (s *service) verify(r *http.Request) error {
+	if s.noAuth {
+		return nil
+	}
+	return s.signer().Verify(r, s.clock())
+}
+
+// newID returns 32 hexadecimal digits that no one else has, as ids of tasks and of requests are.
+func newID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // it never fails: see its documentation
+	return hex.EncodeToString(id[:])
+}
+
+// milliseconds returns t as the API can express it.
+func milliseconds(t time.Time) time.Time {
+	return time.UnixMilli(t.UnixMilli()).UTC()
+}

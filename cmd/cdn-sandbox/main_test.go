@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"example.com/huaweicloud/cdn"
+)
+
+// asProgram makes the test binary behave as the program, so that a test can send it signals.
+const asProgram = "CDN_SANDBOX_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// sandbox runs the program in this process; end stops it and returns its exit status.
+type sandbox struct {
+	url, welcome string
+	end          func() int
+}
+
+func startSandbox(t *testing.T, args ...string) sandbox {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	reader, writer := io.Pipe()
+	status := make(chan int, 1)
+	go func() {
+		status <- run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), writer, io.Discard)
+		_ = writer.Close()
+	}()
+	welcome := readWelcome(t, reader)
+	end := func() int {
+		cancel()
+		return <-status
+	}
+	return sandbox{url: endpointIn(t, welcome), welcome: welcome, end: end}
+}
+
+// readWelcome reads up to the welcome's last line.
+func readWelcome(t *testing.T, r io.Reader) string {
+	t.Helper()
+	var text strings.Builder
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		text.WriteString(lines.Text() + "\n")
+		if strings.Contains(lines.Text(), "cdn.WithEndpoint(") {
+			return text.String()
+		}
+	}
+	t.Fatalf("the welcome ends early: %s", text.String())
+	return ""
+}
+
+func endpointIn(t *testing.T, welcome string) string {
+	t.Helper()
+	match := regexp.MustCompile(`at (http://127\.0\.0\.1:\d+) `).FindStringSubmatch(welcome)
+	require.Len(t, match, 2, welcome)
+	return match[1]
+}
+
+func TestServe(t *testing.T) {
+	s := startSandbox(t)
+	client, err := cdn.NewCdnClient(cdn.WithEndpoint(s.url), cdn.WithAKSK(defaultAK, defaultSK))
+	require.NoError(t, err)
+	page, err := client.ListExportTasks(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, 6, page.Total)
+	statuses := make(map[cdn.ExportTaskStatus]bool)
+	for _, task := range page.Data {
+		statuses[task.Status] = true
+	}
+	assert.Len(t, statuses, 3, "finished, unfinished and failed")
+
+	assert.Equal(t, 0, s.end())
+	_, err = http.Get(s.url)
+	require.Error(t, err, "nothing listens any more")
+}
+
+func TestServeFlags(t *testing.T) {
+	s := startSandbox(t, "-tasks", "2", "-ak", "my-ak", "-sk", "my-sk", "-export-time", "0s", "-no-auth")
+	defer s.end()
+	response, err := http.Post(s.url+"/v1/cdn/statistics/export-tasks", "application/json", strings.NewReader(`{}`))
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, response.StatusCode, "-no-auth")
+	require.NoError(t, response.Body.Close())
+
+	client, err := cdn.NewCdnClient(cdn.WithEndpoint(s.url), cdn.WithAKSK("my-ak", "my-sk"))
+	require.NoError(t, err)
+	page, err := client.ListExportTasks(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, 3, page.Total)
+	assert.Equal(t, cdn.ExportTaskSuccess, page.Data[0].Status)
+	assert.Contains(t, page.Data[0].TaskName, "flux_", "it is the created one")
+}
+
+// The welcome can be pasted into a shell as it is, and sets what clients read.
+func TestWelcomeIsForAShell(t *testing.T) {
+	s := startSandbox(t)
+	defer s.end()
+	for line := range strings.Lines(s.welcome) {
+		assert.Regexp(t, `^(#.*|export [A-Z_0-9]+=\S+)\n$`, line)
+	}
+	shell := exec.Command("sh", "-c", s.welcome+`printf '%s|%s|%s' "$CLOUD_SDK_AK" "$CLOUD_SDK_SK" "$HUAWEICLOUD_SDK_REGION_CDN_CN_NORTH_1"`)
+	out, err := shell.Output()
+	require.NoError(t, err)
+	assert.Equal(t, defaultAK+"|"+defaultSK+"|"+s.url, string(out))
+}
+
+func TestWelcomeKeepsAGivenKeySecret(t *testing.T) {
+	text := welcome("http://127.0.0.1:1", serveFlags{ak: "it's", sk: "given", noAuth: true})
+	assert.NotContains(t, text, "given\n")
+	assert.NotContains(t, text, "=given")
+	assert.NotContains(t, text, "'given'")
+	assert.Contains(t, text, `export CLOUD_SDK_AK='it'\''s'`)
+	assert.Contains(t, text, "no signature")
+}
+
+func TestMistakes(t *testing.T) {
+	busy := startSandbox(t)
+	defer busy.end()
+	address := strings.TrimPrefix(busy.url, "http://")
+	for _, c := range []struct {
+		name   string
+		args   []string
+		status int
+		stderr string
+	}{
+		{"unknown flag", []string{"-unknown"}, 2, "flag provided but not defined: -unknown"},
+		{"bad number", []string{"-tasks", "x"}, 2, `invalid value "x"`},
+		{"negative tasks", []string{"-tasks", "-1"}, 2, "-tasks must not be negative"},
+		{"negative time", []string{"-export-time", "-1s"}, 2, "-export-time must not be negative"},
+		{"no key", []string{"-sk", ""}, 2, "-ak and -sk must not be empty"},
+		{"argument", []string{"extra"}, 2, `unexpected argument "extra"`},
+		{"all addresses", []string{"-addr", ":8086"}, 2, "-allow-remote"},
+		{"all IPv4 addresses", []string{"-addr", "0.0.0.0:0"}, 2, "-allow-remote"},
+		{"another machine's", []string{"-addr", "192.0.2.1:80"}, 2, "-allow-remote"},
+		{"a name", []string{"-addr", "example.com:80"}, 2, "-allow-remote"},
+		{"no port", []string{"-addr", "127.0.0.1"}, 1, "missing port"},
+		{"address in use", []string{"-addr", address}, 1, "listen tcp " + address},
+		{"impossible key", []string{"-addr", "127.0.0.1:0", "-sk", "a b"}, 1, "SecretKey"},
+		{"sign without a URL", []string{"sign", "GET"}, 2, "a method and a URL, not 1 arguments"},
+		{"sign with an unknown flag", []string{"sign", "-x"}, 2, "-x"},
+		{"sign an odd method", []string{"sign", "G T", "http://127.0.0.1/"}, 2, "invalid method"},
+		{"sign an odd URL", []string{"sign", "GET", "http://127.0.0.1/?a=%zz"}, 1, "invalid"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			assert.Equal(t, c.status, run(t.Context(), c.args, &stdout, &stderr))
+			assert.Regexp(t, `^cdn-sandbox: [^\n]+\n$`, stderr.String(), "one line")
+			assert.Contains(t, stderr.String(), c.stderr)
+			assert.Empty(t, stdout.String())
+		})
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	for addr, want := range map[string]bool{
+		"127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true, "localhost:1": true,
+		"[::]:1": false, ":1": false, "10.0.0.1:1": false, "localhost.example.com:1": false,
+	} {
+		assert.Equal(t, want, isLoopback(addr), addr)
+	}
+	assert.NoError(t, serveFlags{addr: ":1", ak: "a", sk: "b", allowRemote: true}.check(nil))
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{"-h"}, {"-help"}, {"sign", "-h"}} {
+		var stdout, stderr bytes.Buffer
+		assert.Equal(t, 0, run(t.Context(), args, &stdout, &stderr))
+		assert.Contains(t, stdout.String(), "usage: cdn-sandbox")
+		assert.Contains(t, stdout.String(), "-ak")
+		assert.Empty(t, stderr.String())
+	}
+}
+
+// fullDisk takes nothing.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	for _, args := range [][]string{{"-addr", "127.0.0.1:0"}, {"sign", "GET", "http://127.0.0.1/"}} {
+		var stderr bytes.Buffer
+		assert.Equal(t, 1, run(t.Context(), args, fullDisk{}, &stderr))
+		assert.Contains(t, stderr.String(), syscall.ENOSPC.Error())
+	}
+}
+
+func TestSign(t *testing.T) {
+	s := startSandbox(t)
+	defer s.end()
+	tasks := s.url + "/v1/cdn/statistics/export-tasks"
+	for _, c := range []struct {
+		name        string
+		environment string // the secret key in it
+		args        []string
+		method, url string
+		body        string
+		want        int
+	}{
+		{name: "list", method: "GET", url: tasks + "?task_id&task_name", want: 200},
+		{name: "create", args: []string{"-data", `{"stat_type":"flux"}`}, method: "POST", url: tasks, body: `{"stat_type":"flux"}`, want: 200},
+		{name: "another body", args: []string{"-data", `{}`}, method: "POST", url: tasks, body: `{"stat_type":"flux"}`, want: 401},
+		{name: "another key", args: []string{"-sk", "wrong"}, method: "GET", url: tasks + "?task_id&task_name", want: 401},
+		{name: "the environment's key", environment: "wrong", method: "GET", url: tasks + "?task_id&task_name", want: 401},
+		{name: "flags win", environment: "wrong", args: []string{"-sk", defaultSK}, method: "GET", url: tasks + "?task_id&task_name", want: 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("CLOUD_SDK_AK", "")
+			t.Setenv("CLOUD_SDK_SK", c.environment)
+			var stdout, stderr bytes.Buffer
+			args := append(append([]string{"sign"}, c.args...), c.method, c.url)
+			require.Equal(t, 0, run(t.Context(), args, &stdout, &stderr), stderr.String())
+			assert.NotContains(t, stdout.String(), defaultSK)
+
+			r, err := http.NewRequestWithContext(t.Context(), c.method, c.url, strings.NewReader(c.body))
+			require.NoError(t, err)
+			for line := range strings.Lines(stdout.String()) {
+				name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+				r.Header.Set(name, value)
+			}
+			response, err := http.DefaultClient.Do(r)
+			require.NoError(t, err)
+			require.NoError(t, response.Body.Close())
+			assert.Equal(t, c.want, response.StatusCode)
+		})
+	}
+}
+
+func TestSignals(t *testing.T) {
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		program := exec.CommandContext(t.Context(), os.Args[0], "-addr", "127.0.0.1:0")
+		program.Env = append(os.Environ(), asProgram+"=1")
+		stdout, err := program.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, program.Start())
+		readWelcome(t, stdout)
+		require.NoError(t, program.Process.Signal(signal))
+		assert.NoError(t, program.Wait(), "exit status 0 after %v", signal)
+	}
+}
