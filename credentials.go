@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,9 +30,6 @@ const (
 	refreshWindow = 10 * time.Minute
 	// refreshPause is the least time between two tries to do so.
 	refreshPause = time.Minute
-	// vendorGuarantee is what the vendor's core package leaves of the life of credentials that it
-	// does not fetch anew when it is asked to look after them.
-	vendorGuarantee = 40 * time.Minute
 	// federationTimeout bounds each of the two calls to the identity service that turn an id token
 	// into credentials.
 	federationTimeout = 30 * time.Second
@@ -44,6 +42,9 @@ type credentials struct {
 	// expires is when temporary credentials end; zero for permanent ones.
 	expires time.Time
 }
+
+// goodAt reports whether the credentials have not ended.
+func (c *credentials) goodAt(now time.Time) bool { return c.expires.IsZero() || now.Before(c.expires) }
 
 // credentialSource hands out credentials. Whoever needs ones that are not at hand waits for the same
 // fetch as all others, and leaves it to them when its own context ends.
@@ -60,7 +61,7 @@ func (s *credentialSource) get(ctx context.Context) (credentials, error) {
 	now := s.now()
 	current := s.current.Load()
 	switch {
-	case current == nil, !current.expires.IsZero() && !now.Before(current.expires):
+	case current == nil, !current.goodAt(now):
 		return s.wait(ctx)
 	case !current.expires.IsZero() && current.expires.Sub(now) < refreshWindow:
 		s.refreshAhead(now)
@@ -98,7 +99,7 @@ func (s *credentialSource) refreshAhead(now time.Time) {
 
 // fetchMissing fetches credentials unless another caller's fetch has just ended with good ones.
 func (s *credentialSource) fetchMissing() (any, error) {
-	if current := s.current.Load(); current != nil && s.now().Before(current.expires) {
+	if current := s.current.Load(); current != nil && current.goodAt(s.now()) {
 		return *current, nil
 	}
 	return s.refresh()
@@ -170,25 +171,46 @@ func fetchOnce(official *global.Credentials, transport http.RoundTripper) (crede
 	return fetchTemporary(official)
 }
 
-// fetchFederal exchanges an id token for temporary credentials, or keeps the ones that official
-// holds already. When these end is known to the vendor's package only.
+// fetchFederal exchanges an id token for temporary credentials. The vendor's package exchanges only
+// for credentials that are about to end, so these hold none yet; and it keeps to itself when the new
+// ones end, so its accessor is listened to.
 func fetchFederal(official *global.Credentials, transport http.RoundTripper) (fetched credentials, err error) {
-	err = guardVendor(func() error {
+	listener := listenTo(official.StsAccessor.GetCredential)
+	exchanged := &global.Credentials{DomainId: official.DomainId}
+	exchanged.IamEndpoint, exchanged.IdpId, exchanged.IdTokenFile = official.IamEndpoint, official.IdpId, official.IdTokenFile
+	exchanged.StsAccessor = listener
+	err = guardAccessor(func() error {
 		client := impl.NewDefaultHttpClient(config.DefaultHttpConfig().
 			WithHttpRoundTripper(transport).WithTimeout(federationTimeout))
-		return official.ProcessSts(client)
+		return exchanged.ProcessSts(client)
 	})
 	if err != nil {
 		return credentials{}, fmt.Errorf("exchange the id token for credentials: %w", err)
 	}
-	fetched = permanent(official)
-	fetched.expires = time.Now().Add(vendorGuarantee)
+	fetched = permanent(exchanged)
+	fetched.expires = time.Unix(listener.heard.ExpireAt, 0)
 	return fetched, nil
+}
+
+// listener passes calls on to an accessor of the vendor's and keeps what it answers. It is generic
+// because the vendor's types, internal ones, can be inferred here but not named.
+type listener[Option, Credential any] struct {
+	get   func(...Option) (Credential, error)
+	heard Credential
+}
+
+func listenTo[Option, Credential any](get func(...Option) (Credential, error)) *listener[Option, Credential] {
+	return &listener[Option, Credential]{get: get}
+}
+
+func (l *listener[Option, Credential]) GetCredential(options ...Option) (credential Credential, err error) {
+	l.heard, err = l.get(options...)
+	return l.heard, err
 }
 
 // fetchTemporary asks an accessor of the vendor's, of the instance metadata or of the pod identity.
 func fetchTemporary(official *global.Credentials) (fetched credentials, err error) {
-	err = guardVendor(func() error {
+	err = guardAccessor(func() error {
 		temporary, err := official.StsAccessor.GetCredential()
 		if err != nil {
 			return err
@@ -217,9 +239,9 @@ type place struct {
 func defaultPlaces() []place {
 	return []place{
 		{"environment CLOUD_SDK_AK, CLOUD_SDK_SK", openEnvironment},
-		{"environment HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK", openProvider(provider.GlobalCredentialEnvProvider())},
+		{"environment HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK", openOfficialEnvironment},
 		{"file " + credentialsFile(), openProvider(provider.GlobalCredentialProfileProvider())},
-		{"instance metadata 169.254.169.254", openProvider(provider.GlobalCredentialMetadataProvider())},
+		{"instance metadata 169.254.169.254", openMetadata},
 		{"pod identity HC_CONTAINER_CREDENTIALS_FULL_URI", openProvider(provider.GlobalCredentialPodIdentityProvider())},
 	}
 }
@@ -269,21 +291,45 @@ func search(places []place, transport http.RoundTripper) (func() (credentials, e
 
 var errNotSet = errors.New("not set")
 
-// openEnvironment reads the variables of the API reference's examples. One key without the other is
-// an oversight that no other place should hide.
+// openEnvironment reads the variables of the API reference's examples.
 func openEnvironment() (*global.Credentials, error) {
-	ak, sk := os.Getenv("CLOUD_SDK_AK"), os.Getenv("CLOUD_SDK_SK")
-	switch {
-	case ak == "" && sk == "":
-		return nil, errNotSet
-	case ak == "":
-		return nil, fmt.Errorf("%w: CLOUD_SDK_AK is not set while CLOUD_SDK_SK is", ErrInvalidParameter)
-	case sk == "":
-		return nil, fmt.Errorf("%w: CLOUD_SDK_SK is not set while CLOUD_SDK_AK is", ErrInvalidParameter)
+	if err := checkPair("CLOUD_SDK_AK", "CLOUD_SDK_SK"); err != nil {
+		return nil, err
 	}
 	official := &global.Credentials{}
-	official.AK, official.SK, official.SecurityToken = ak, sk, os.Getenv("CLOUD_SDK_SECURITY_TOKEN")
+	official.AK, official.SK = os.Getenv("CLOUD_SDK_AK"), os.Getenv("CLOUD_SDK_SK")
+	official.SecurityToken = os.Getenv("CLOUD_SDK_SECURITY_TOKEN")
 	return official, nil
+}
+
+// openOfficialEnvironment reads the official SDK's variables: an id token's where there are both,
+// else a pair of keys.
+func openOfficialEnvironment() (*global.Credentials, error) {
+	if os.Getenv("HUAWEICLOUD_SDK_IDP_ID") == "" || os.Getenv("HUAWEICLOUD_SDK_ID_TOKEN_FILE") == "" {
+		if err := checkPair("HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK"); err != nil {
+			return nil, err
+		}
+	}
+	return openProvider(provider.GlobalCredentialEnvProvider())()
+}
+
+// checkPair tells a pair of variables from half of one, an oversight that no other place should hide.
+func checkPair(ak, sk string) error {
+	switch hasAK, hasSK := os.Getenv(ak) != "", os.Getenv(sk) != ""; {
+	case hasAK && hasSK:
+		return nil
+	case hasAK:
+		return fmt.Errorf("%w: %s is not set while %s is", ErrInvalidParameter, sk, ak)
+	case hasSK:
+		return fmt.Errorf("%w: %s is not set while %s is", ErrInvalidParameter, ak, sk)
+	}
+	return errNotSet
+}
+
+// openMetadata stands for the instance metadata, which are asked when the credentials are fetched. The
+// vendor's provider of the same would ask them twice.
+func openMetadata() (*global.Credentials, error) {
+	return global.NewCredentialsBuilder().SafeBuild()
 }
 
 // openProvider asks one of the vendor's providers.
@@ -305,11 +351,16 @@ func openProvider(p provider.ICredentialProvider) func() (*global.Credentials, e
 // are not locked, and two clients may have been given the same one.
 var accessorMu sync.Mutex
 
-// guardVendor runs code of the vendor's that is not locked, may panic on odd answers, and whose
-// errors may quote the secrets that it failed to read.
-func guardVendor(run func() error) (err error) {
+// guardAccessor runs code of the vendor's that uses an accessor.
+func guardAccessor(run func() error) error {
 	accessorMu.Lock()
 	defer accessorMu.Unlock()
+	return guardVendor(run)
+}
+
+// guardVendor runs code of the vendor's, which may panic on odd answers, and whose errors may quote
+// the secrets that it failed to read.
+func guardVendor(run func() error) (err error) {
 	defer func() {
 		if recover() != nil {
 			err = errUnreadable
@@ -331,7 +382,7 @@ func withoutSecrets(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &answer):
-		return fmt.Errorf("status %d %s: %s", answer.StatusCode, answer.ErrorCode, excerpt(answer.ErrorMessage, maxExcerpt))
+		return fmt.Errorf("status %s: %s", strings.TrimSpace(strconv.Itoa(answer.StatusCode)+" "+answer.ErrorCode), excerpt(answer.ErrorMessage, maxExcerpt))
 	case errors.As(err, &credentialsType):
 		return errors.New(credentialsType.ErrorMessage)
 	case errors.As(err, &call):

@@ -84,8 +84,8 @@ func (s Signer) sign(req *http.Request, t time.Time) error {
 	if s.SecurityToken != "" {
 		req.Header.Set(headerSecurityToken, s.SecurityToken)
 	}
-	headers := headersToSign(req)
-	canonical, err := canonicalRequest(req, headers, payload)
+	headers := headersToSign(make([]signedHeader, 0, 16), req)
+	canonical, err := appendCanonicalRequest(make([]byte, 0, 1024), req, headers, payload)
 	if err != nil {
 		return err
 	}
@@ -97,8 +97,8 @@ func (s Signer) sign(req *http.Request, t time.Time) error {
 // wire all spellings are one header, and a second date or an old token must not be on it.
 func removeSignature(header http.Header) {
 	for name := range header {
-		if strings.EqualFold(name, headerAuthorization) || strings.EqualFold(name, headerSdkDate) ||
-			strings.EqualFold(name, headerSecurityToken) {
+		switch lowerCase(name) {
+		case "authorization", "x-sdk-date", "x-security-token":
 			delete(header, name)
 		}
 	}
@@ -148,7 +148,7 @@ func (s Signer) verify(req *http.Request, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	canonical, err := canonicalRequest(req, headers, payload)
+	canonical, err := appendCanonicalRequest(nil, req, headers, payload)
 	if err != nil {
 		return refused(err.Error())
 	}
@@ -195,12 +195,11 @@ func validateKey(name, key string) error {
 	return nil
 }
 
-// canonicalRequest is the first of the guide's three steps.
-func canonicalRequest(req *http.Request, headers []signedHeader, hashedPayload string) ([]byte, error) {
+// appendCanonicalRequest is the first of the guide's three steps.
+func appendCanonicalRequest(b []byte, req *http.Request, headers []signedHeader, hashedPayload string) ([]byte, error) {
 	if req.URL == nil || req.URL.Opaque != "" {
 		return nil, fmt.Errorf("%w: the URL must have a host and a path, and no opaque part", ErrInvalidParameter)
 	}
-	b := make([]byte, 0, 512)
 	b = append(b, cmp.Or(req.Method, http.MethodGet)...)
 	b = append(b, '\n')
 	b = appendCanonicalURI(b, req.URL.Path)
@@ -273,12 +272,11 @@ type signedHeader struct {
 	values []string
 }
 
-// headersToSign is what Sign signs of req's headers, sorted by name.
-func headersToSign(req *http.Request) []signedHeader {
-	headers := make([]signedHeader, 0, 8)
+// headersToSign adds what Sign signs of req's headers, sorted by name, to an empty slice.
+func headersToSign(headers []signedHeader, req *http.Request) []signedHeader {
 	headers = append(headers, signedHeader{"host", []string{requestHost(req)}})
 	for name, values := range req.Header {
-		name = strings.ToLower(name)
+		name = lowerCase(name)
 		if len(values) == 0 || !isSigned(name) {
 			continue
 		}
@@ -286,6 +284,25 @@ func headersToSign(req *http.Request) []signedHeader {
 	}
 	slices.SortFunc(headers, func(a, b signedHeader) int { return strings.Compare(a.name, b.name) })
 	return mergeSameName(headers)
+}
+
+// lowerCase is strings.ToLower, without an allocation for the names that most requests have.
+func lowerCase(name string) string {
+	switch name {
+	case headerSdkDate:
+		return "x-sdk-date"
+	case headerSecurityToken:
+		return "x-security-token"
+	case headerAuthorization:
+		return "authorization"
+	case "Accept":
+		return "accept"
+	case "Content-Type":
+		return "content-type"
+	case "User-Agent":
+		return "user-agent"
+	}
+	return strings.ToLower(name)
 }
 
 // mergeSameName makes one header of those whose names differ in case only, as they are one on the wire.
@@ -385,9 +402,27 @@ func (s Signer) signature(date string, canonicalRequest []byte) string {
 	stringToSign = append(stringToSign, '\n')
 	stringToSign = hex.AppendEncode(stringToSign, hashed[:])
 
-	mac := hmac.New(sha256.New, []byte(s.SecretKey))
-	mac.Write(stringToSign)
-	return hex.EncodeToString(mac.Sum(hashed[:0]))
+	mac := hmacSha256(s.SecretKey, stringToSign)
+	return hex.EncodeToString(mac[:])
+}
+
+// hmacSha256 is the HMAC (RFC 2104) of crypto/hmac, computed without its six allocations: it has a
+// block to fill for the key, and the hash of a message that is all there.
+func hmacSha256(key string, message []byte) [sha256.Size]byte {
+	if len(key) > sha256.BlockSize {
+		hashed := sha256.Sum256([]byte(key))
+		key = string(hashed[:])
+	}
+	inner := make([]byte, sha256.BlockSize, sha256.BlockSize+128)
+	outer := make([]byte, sha256.BlockSize, sha256.BlockSize+sha256.Size)
+	copy(inner, key)
+	copy(outer, key)
+	for i := range sha256.BlockSize {
+		inner[i] ^= 0x36
+		outer[i] ^= 0x5c
+	}
+	hashed := sha256.Sum256(append(inner, message...))
+	return sha256.Sum256(append(outer, hashed[:]...))
 }
 
 // authorization is the value of the Authorization header.

@@ -1,0 +1,208 @@
+package cdn_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/huaweicloud/cdn"
+	"example.com/huaweicloud/cdn/cdntest"
+)
+
+// answering serves the same answer to every request, unsigned ones too.
+func answering(t *testing.T, status int, body string) *cdn.CdnClient {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Request-Id", "r-1")
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(body))
+	}))
+	t.Cleanup(srv.Close)
+	client, err := cdn.NewCdnClient(cdn.WithAKSK("ak", "sk"), cdn.WithEndpoint(srv.URL))
+	require.NoError(t, err)
+	t.Cleanup(client.CloseIdleConnections)
+	return client
+}
+
+func newServer(t *testing.T, opts ...cdntest.Option) (*cdntest.Server, *cdn.CdnClient) {
+	t.Helper()
+	srv := cdntest.NewServer(opts...)
+	t.Cleanup(srv.Close)
+	client := srv.NewClient()
+	t.Cleanup(client.CloseIdleConnections)
+	return srv, client
+}
+
+func names(tasks []cdn.ExportTask) []string {
+	names := []string{}
+	for _, task := range tasks {
+		names = append(names, task.TaskName)
+	}
+	return names
+}
+
+func TestListExportTasksPagesAndFilters(t *testing.T) {
+	srv, client := newServer(t)
+	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	ids := map[string]string{}
+	for i, name := range []string{"a", "b", "c", "b"} {
+		task := srv.AddTask(cdn.ExportTask{TaskName: name, UpdateTime: start.Add(time.Duration(i) * time.Hour)}, nil)
+		ids[name] = task.TaskID
+	}
+	tests := []struct {
+		name    string
+		request *cdn.ListExportTasksRequest
+		total   int
+		want    []string
+	}{
+		{"nil lists the first page, the last changed first", nil, 4, []string{"b", "c", "b", "a"}},
+		{"limit", &cdn.ListExportTasksRequest{Limit: 2}, 4, []string{"b", "c"}},
+		{"offset", &cdn.ListExportTasksRequest{Limit: 2, Offset: 3}, 4, []string{"a"}},
+		{"beyond the end", &cdn.ListExportTasksRequest{Offset: 9}, 4, []string{}},
+		{"by name", &cdn.ListExportTasksRequest{TaskName: "b"}, 2, []string{"b", "b"}},
+		{"by id", &cdn.ListExportTasksRequest{TaskID: ids["c"]}, 1, []string{"c"}},
+		{"by id and name", &cdn.ListExportTasksRequest{TaskID: ids["c"], TaskName: "a"}, 0, []string{}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := client.ListExportTasks(t.Context(), test.request)
+			require.NoError(t, err)
+			assert.Equal(t, test.total, got.Total)
+			assert.Equal(t, test.want, names(got.Data))
+			assert.Equal(t, http.StatusOK, got.StatusCode)
+			assert.Equal(t, 1, got.Attempts)
+			assert.NotEmpty(t, got.RequestID)
+		})
+	}
+}
+
+func TestListExportTasksSendsBothFiltersAlways(t *testing.T) {
+	srv, client := newServer(t)
+	_, err := client.ListExportTasks(t.Context(), nil)
+	require.NoError(t, err)
+	requests := srv.Requests()
+	require.Len(t, requests, 1)
+	assert.True(t, requests[0].Query.Has("task_id"))
+	assert.True(t, requests[0].Query.Has("task_name"))
+	assert.False(t, requests[0].Query.Has("limit"))
+	assert.False(t, requests[0].Query.Has("offset"))
+}
+
+func TestInvalidParametersAreNotSent(t *testing.T) {
+	srv, client := newServer(t)
+	_, err := client.ListExportTasks(t.Context(), &cdn.ListExportTasksRequest{Limit: -1})
+	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
+	assert.EqualError(t, err, "cdn: ListExportTasks: invalid parameter: Limit -1: must be from 0 to 2147483647")
+	_, err = client.GetExportTask(t.Context(), "")
+	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
+	assert.EqualError(t, err, `cdn: GetExportTask: invalid parameter: taskID "": must not be empty`)
+	_, err = client.GetExportTask(t.Context(), "a\x00")
+	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
+	_, err = client.CreateExportTask(t.Context(), nil)
+	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
+	assert.Empty(t, srv.Requests())
+}
+
+func TestGetExportTask(t *testing.T) {
+	srv, client := newServer(t)
+	want := srv.AddTask(cdn.ExportTask{TaskName: "daily"}, []byte("content"))
+	for range 20 {
+		srv.AddTask(cdn.ExportTask{TaskName: "other"}, nil)
+	}
+	got, err := client.GetExportTask(t.Context(), want.TaskID)
+	require.NoError(t, err)
+	assert.Equal(t, "daily", got.TaskName)
+	assert.Equal(t, cdn.ExportTaskSuccess, got.Status)
+	assert.Equal(t, want.CreateTime, got.CreateTime)
+
+	_, err = client.GetExportTask(t.Context(), "unknown")
+	require.ErrorIs(t, err, cdn.ErrTaskNotFound)
+	assert.Regexp(t, `^cdn: GetExportTask: export task not found: unknown \(request id .+\)$`, err.Error())
+}
+
+// A service that answers with another task has not found the one asked for.
+func TestGetExportTaskChecksTheAnswer(t *testing.T) {
+	client := answering(t, 200, `{"total":1,"data":[{"task_id":"other"}]}`)
+	got, err := client.GetExportTask(t.Context(), "mine")
+	require.ErrorIs(t, err, cdn.ErrTaskNotFound)
+	assert.Nil(t, got)
+}
+
+func TestErrorsNameTheOperation(t *testing.T) {
+	client := answering(t, 403, `{"error":{"error_code":"CDN.0403","error_msg":"no"}}`)
+	_, err := client.GetExportTask(t.Context(), "x")
+	assert.EqualError(t, err, "cdn: GetExportTask: 403 Forbidden: CDN.0403: no (request id r-1)")
+	_, err = client.CreateExportTask(t.Context(), &cdn.CreateExportTaskRequest{})
+	assert.EqualError(t, err, "cdn: CreateExportTask: 403 Forbidden: CDN.0403: no (request id r-1)")
+}
+
+func TestCreateExportTaskMakesATask(t *testing.T) {
+	srv, client := newServer(t)
+	got, err := client.CreateExportTask(t.Context(), &cdn.CreateExportTaskRequest{
+		DomainNames: []string{"www.example.com", "img.example.com"},
+		StartTime:   time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC),
+		EndTime:     time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC),
+		GroupBy:     "domain",
+		Interval:    5 * time.Minute,
+		StatType:    cdn.StatTypeFlux,
+		ServiceArea: cdn.ServiceAreaMainlandChina,
+		Countries:   []string{"cn"},
+		Provinces:   []string{"all"},
+		Language:    cdn.LanguageEnglish,
+	})
+	require.NoError(t, err)
+	assert.Equal(t, 200, got.StatusCode)
+	assert.Equal(t, 1, got.Attempts)
+	assert.Empty(t, got.TaskID, "the service names no task")
+	require.Len(t, srv.Tasks(), 1)
+	assert.False(t, srv.Tasks()[0].Status.Done())
+}
+
+func TestCreateExportTaskAnswers(t *testing.T) {
+	tests := []struct {
+		name    string
+		status  int
+		body    string
+		wantID  string
+		wantErr error
+		unknown bool
+	}{
+		{"nothing", 200, "", "", nil, false},
+		{"no content", 204, "", "", nil, false},
+		{"empty object", 200, "{}", "", nil, false},
+		{"id", 200, `{"task_id":"a1"}`, "a1", nil, false},
+		{"id as number", 201, `{"task_id":17}`, "17", nil, false},
+		{"id within data", 200, `{"data":{"task_id":"a2"}}`, "a2", nil, false},
+		{"something else within data", 200, `{"data":[1]}`, "", nil, false},
+		{"HTML", 200, "<html>", "", cdn.ErrMalformedResponse, true},
+		{"cut", 200, `{"task_id":"a`, "", cdn.ErrMalformedResponse, true},
+		{"error object", 200, `{"error":{"error_code":"APIGW.0308","error_msg":"slow down"}}`, "", cdn.ErrThrottled, false},
+		{"refused", 403, "", "", cdn.ErrForbidden, false},
+		{"not implemented", 501, "", "", &cdn.APIError{}, false},
+		{"server error", 500, "", "", &cdn.APIError{}, true},
+		{"gateway time-out", 504, "", "", &cdn.APIError{}, true},
+		{"busy, and no word of whether it was", 503, "", "", &cdn.APIError{}, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := answering(t, test.status, test.body).CreateExportTask(t.Context(), &cdn.CreateExportTaskRequest{})
+			assert.Equal(t, test.unknown, errors.Is(err, cdn.ErrOutcomeUnknown), err)
+			var apiError *cdn.APIError
+			switch {
+			case test.wantErr == nil:
+				require.NoError(t, err)
+				assert.Equal(t, test.wantID, got.TaskID)
+			case errors.As(test.wantErr, &apiError):
+				require.ErrorAs(t, err, &apiError)
+				assert.Equal(t, test.status, apiError.StatusCode)
+			default:
+				require.ErrorIs(t, err, test.wantErr)
+			}
+		})
+	}
+}

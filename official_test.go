@@ -1,0 +1,166 @@
+package cdn_test
+
+import (
+	"compress/gzip"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/global"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/config"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/region"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/sdkerr"
+	official "github.com/huaweicloud/huaweicloud-sdk-go-v3/services/cdn/v2"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/cdn/v2/model"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/huaweicloud/cdn"
+	"example.com/huaweicloud/cdn/cdntest"
+)
+
+// The tests of this file hold what the README says of the official SDK: when one fails, a newer
+// version of it does better, and the README has to say so.
+
+// vendorsExample has the shape of the answer that the API reference shows: a task name that is a
+// number where a string is documented.
+const vendorsExample = `{
+  "total" : 1,
+  "data" : [ {
+    "task_id" : "2459be350111d2da0f8dc010e0ac4c33",
+    "task_name" : 149751000000,
+    "status" : "success",
+    "download_link" : "https://www.example.com/error.html",
+    "create_time" : 1675134803874,
+    "update_time" : 1675134803874
+  } ]
+}`
+
+// newOfficialClient is the official SDK's client for one endpoint. An account id keeps it from
+// looking that up at the identity service.
+func newOfficialClient(t testing.TB, endpoint string, transport http.RoundTripper) *official.CdnClient {
+	t.Helper()
+	credentials, err := global.NewCredentialsBuilder().WithAk("ak").WithSk("sk").WithDomainId("account").SafeBuild()
+	require.NoError(t, err)
+	// The official builder asks the environment for a name to send along, and stores one in the home
+	// directory, unless it is given one.
+	settings := config.DefaultHttpConfig().WithUserAgent("test")
+	if transport != nil {
+		settings = settings.WithHttpRoundTripper(transport)
+	}
+	hcClient, err := official.CdnClientBuilder().
+		WithRegion(region.NewRegion("test", endpoint)).
+		WithCredential(credentials).
+		WithHttpConfig(settings).
+		SafeBuild()
+	require.NoError(t, err)
+	return official.NewCdnClient(hcClient)
+}
+
+// serve answers every request in the same way.
+func serve(t *testing.T, status int, body string, header ...string) (endpoint string, requests *int) {
+	t.Helper()
+	requests = new(int)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		*requests++
+		for i := 0; i < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL, requests
+}
+
+func TestOfficialSDKFailsOnTheVendorsExample(t *testing.T) {
+	endpoint, _ := serve(t, 200, vendorsExample)
+	_, err := newOfficialClient(t, endpoint, nil).ListExportTasks(&model.ListExportTasksRequest{})
+	require.ErrorContains(t, err, "ReadString: expects")
+
+	got, err := answering(t, 200, vendorsExample).ListExportTasks(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"149751000000"}, names(got.Data))
+	assert.Equal(t, int64(1675134803874), got.Data[0].CreateTime.UnixMilli())
+}
+
+func TestOfficialSDKTakesAnEmptyAnswerForSuccess(t *testing.T) {
+	for name, body := range map[string]string{
+		"error object": `{"error":{"error_code":"CDN.0001","error_msg":"no"}}`,
+		"empty body":   "",
+		"null":         "null",
+	} {
+		t.Run(name, func(t *testing.T) {
+			endpoint, _ := serve(t, 200, body)
+			got, err := newOfficialClient(t, endpoint, nil).ListExportTasks(&model.ListExportTasksRequest{})
+			require.NoError(t, err)
+			assert.Nil(t, got.Data)
+
+			_, err = answering(t, 200, body).ListExportTasks(t.Context(), nil)
+			require.Error(t, err)
+		})
+	}
+}
+
+func TestOfficialSDKDoesNotRetry(t *testing.T) {
+	endpoint, requests := serve(t, 429, `{"error_code":"APIGW.0308","error_msg":"slow down"}`, "Retry-After", "0")
+	_, err := newOfficialClient(t, endpoint, nil).ListExportTasks(&model.ListExportTasksRequest{})
+	require.Error(t, err)
+	assert.Equal(t, 1, *requests)
+}
+
+func TestOfficialSDKReadsAnswersOfAnySize(t *testing.T) {
+	body := `{"total":0,"data":[]` + strings.Repeat(" ", 40<<20) + "}"
+	endpoint, _ := serve(t, 200, body)
+	_, err := newOfficialClient(t, endpoint, nil).ListExportTasks(&model.ListExportTasksRequest{})
+	require.NoError(t, err)
+
+	_, err = answering(t, 200, body).ListExportTasks(t.Context(), nil)
+	require.ErrorIs(t, err, cdn.ErrMalformedResponse)
+}
+
+// Code that was written for the official SDK's errors reads the same of ours.
+func TestErrorsReadLikeTheOfficialOnes(t *testing.T) {
+	const body = `{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information","encoded_authorization_message":"e"}`
+	endpoint, _ := serve(t, 401, body, "X-Request-Id", "r-1")
+	_, theirs := newOfficialClient(t, endpoint, nil).ListExportTasks(&model.ListExportTasksRequest{})
+	_, ours := answering(t, 401, body).ListExportTasks(t.Context(), nil)
+
+	var want, got *sdkerr.ServiceResponseError
+	require.True(t, errors.As(theirs, &want))
+	require.True(t, errors.As(ours, &got))
+	assert.Equal(t, want, got)
+}
+
+// Both clients are understood by the same server, whose verifier is ours.
+func TestOfficialSDKListsFromCdntest(t *testing.T) {
+	srv := cdntest.NewServer(cdntest.WithAKSK("ak", "sk"), cdntest.WithSampleTasks(3))
+	defer srv.Close()
+	theirs, err := newOfficialClient(t, srv.URL, nil).ListExportTasks(&model.ListExportTasksRequest{})
+	require.NoError(t, err)
+	client := srv.NewClient()
+	defer client.CloseIdleConnections()
+	ours, err := client.ListExportTasks(t.Context(), nil)
+	require.NoError(t, err)
+
+	require.NotNil(t, theirs.Data)
+	require.Len(t, *theirs.Data, len(ours.Data))
+	assert.Equal(t, ours.Total, int(*theirs.Total))
+	for i, task := range *theirs.Data {
+		assert.Equal(t, ours.Data[i].TaskID, *task.TaskId)
+		assert.Equal(t, ours.Data[i].UpdateTime.UnixMilli(), *task.UpdateTime)
+	}
+}
+
+func gzipped(t *testing.T, text string) string {
+	t.Helper()
+	var b strings.Builder
+	w := gzip.NewWriter(&b)
+	_, err := io.WriteString(w, text)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	return b.String()
+}

@@ -1,0 +1,447 @@
+package cdn
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestBuiltInRegionsHaveTheEndpointsThatTheVendorPublishes(t *testing.T) {
+	published := map[string]string{
+		"ap-southeast-1": "https://cdn.myhuaweicloud.com",
+		"cn-north-1":     "https://cdn.myhuaweicloud.com",
+		"eu-west-101":    "https://cdn.myhuaweicloud.eu",
+	}
+	assert.Equal(t, []string{"ap-southeast-1", "cn-north-1", "eu-west-101"}, Regions())
+	assert.Equal(t, "cn-north-1", DefaultRegion)
+	for _, id := range Regions() {
+		t.Run(id, func(t *testing.T) {
+			endpoint, err := regionEndpoint(id)
+			require.NoError(t, err)
+			assert.Equal(t, published[id], endpoint)
+			parsed, err := parseEndpoint(endpoint, false)
+			require.NoError(t, err)
+			assert.Equal(t, endpoint, parsed.String())
+		})
+	}
+}
+
+func TestRegionsCannotBeChangedByACaller(t *testing.T) {
+	Regions()[0] = "changed"
+	assert.Equal(t, "ap-southeast-1", Regions()[0])
+}
+
+func TestUnknownRegionIsRefusedWithTheKnownOnesNamed(t *testing.T) {
+	tests := map[string]struct{ id, shown string }{
+		"empty":              {"", `""`},
+		"unknown":            {"mars-1", `"mars-1"`},
+		"other case":         {"CN-NORTH-1", `"CN-NORTH-1"`},
+		"space around":       {" cn-north-1", `" cn-north-1"`},
+		"with a line break":  {"mars-1\nfaked log line", `"mars-1\nfaked log line"`},
+		"of another service": {"cn-north-4", `"cn-north-4"`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			client, err := NewCdnClient(WithRegion(test.id))
+			require.ErrorIs(t, err, ErrInvalidParameter)
+			assert.Nil(t, client)
+			assert.Contains(t, err.Error(), "Region "+test.shown)
+			assert.NotContains(t, err.Error(), "\n")
+			for _, id := range Regions() {
+				assert.Contains(t, err.Error(), id)
+			}
+		})
+	}
+}
+
+func TestEndpointIsAccepted(t *testing.T) {
+	tests := map[string]struct {
+		endpoint string
+		insecure bool
+		want     string
+	}{
+		"https":                        {endpoint: "https://cdn.example.com", want: "https://cdn.example.com"},
+		"no scheme":                    {endpoint: "cdn.example.com", want: "https://cdn.example.com"},
+		"no scheme, port":              {endpoint: "cdn.example.com:8443", want: "https://cdn.example.com:8443"},
+		"port":                         {endpoint: "https://cdn.example.com:8443", want: "https://cdn.example.com:8443"},
+		"slash at the end":             {endpoint: "https://cdn.example.com/", want: "https://cdn.example.com"},
+		"scheme in capitals":           {endpoint: "HTTPS://cdn.example.com", want: "https://cdn.example.com"},
+		"IPv4":                         {endpoint: "https://192.0.2.1", want: "https://192.0.2.1"},
+		"IPv6":                         {endpoint: "https://[2001:db8::1]:443", want: "https://[2001:db8::1]:443"},
+		"punycode":                     {endpoint: "https://xn--fiqs8s.example", want: "https://xn--fiqs8s.example"},
+		"tilde in the host":            {endpoint: "https://a~b.example", want: "https://a~b.example"},
+		"http to localhost":            {endpoint: "http://localhost:8080", want: "http://localhost:8080"},
+		"http to 127.0.0.1":            {endpoint: "http://127.0.0.1:8080", want: "http://127.0.0.1:8080"},
+		"http to another loopback":     {endpoint: "http://127.8.9.1", want: "http://127.8.9.1"},
+		"http to IPv6 loopback":        {endpoint: "http://[::1]:8080", want: "http://[::1]:8080"},
+		"http to anywhere, if allowed": {endpoint: "http://cdn.example.com", insecure: true, want: "http://cdn.example.com"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := parseEndpoint(test.endpoint, test.insecure)
+			require.NoError(t, err)
+			assert.Equal(t, test.want, got.String())
+
+			options := []Option{WithEndpoint(test.endpoint)}
+			if test.insecure {
+				options = append(options, WithInsecureHTTP())
+			}
+			_, err = NewCdnClient(options...)
+			assert.NoError(t, err)
+		})
+	}
+}
+
+func TestEndpointIsRefusedWithItsFaultNamed(t *testing.T) {
+	tests := map[string]struct {
+		endpoint string
+		insecure bool
+		why      string
+	}{
+		"user and password":                     {endpoint: "https://user:pa55word@cdn.example.com", why: "no user"},
+		"user and password without scheme":      {endpoint: "user:pa55word@cdn.example.com", why: "no user"},
+		"user only":                             {endpoint: "https://pa55word@cdn.example.com", why: "no user"},
+		"password and a bad port":               {endpoint: "https://user:pa55word@cdn.example.com:port", why: "not a URL"},
+		"password with a malformed escape":      {endpoint: "https://user:pa55word%zz@cdn.example.com", why: "not a URL"},
+		"password with a space in the host":     {endpoint: "https://user:pa55word@cdn example.com", why: "not a URL"},
+		"password and a bad scheme":             {endpoint: "ftp://user:pa55word@cdn.example.com", why: "https://"},
+		"password with a slash":                 {endpoint: "https://user:pa55word/@cdn.example.com", why: ""},
+		"path":                                  {endpoint: "https://cdn.example.com/v1", why: "no path"},
+		"query":                                 {endpoint: "https://cdn.example.com?a=b", why: "no path, query"},
+		"empty query":                           {endpoint: "https://cdn.example.com?", why: "no path, query"},
+		"fragment":                              {endpoint: "https://cdn.example.com#top", why: "fragment"},
+		"ftp":                                   {endpoint: "ftp://cdn.example.com", why: "https://"},
+		"file":                                  {endpoint: "file:///etc/passwd", why: "https://"},
+		"no host":                               {endpoint: "https://", why: "name a host"},
+		"port without host":                     {endpoint: "https://:8443", why: "name a host"},
+		"colon without port":                    {endpoint: "https://cdn.example.com:", why: "port after a colon"},
+		"port that is no number":                {endpoint: "https://cdn.example.com:https", why: "not a URL"},
+		"IPv6 without brackets":                 {endpoint: "https://2001:db8::1", why: ""},
+		"unicode host":                          {endpoint: "https://中国.example", why: "punycode"},
+		"unicode host, percent-encoded":         {endpoint: "https://%E4%B8%AD.example", why: "punycode"},
+		"space":                                 {endpoint: "https://cdn.example.com ", why: "not a URL"},
+		"control character":                     {endpoint: "https://cdn.example.com\n", why: "not a URL"},
+		"http to a name":                        {endpoint: "http://cdn.example.com", why: "WithInsecureHTTP"},
+		"http to an address":                    {endpoint: "http://192.0.2.1", why: "WithInsecureHTTP"},
+		"http to a name that begins as one":     {endpoint: "http://localhost.example.com", why: "WithInsecureHTTP"},
+		"http to a name that looks as loopback": {endpoint: "http://127.0.0.1.example.com", why: "WithInsecureHTTP"},
+		"path, even if http is allowed":         {endpoint: "http://cdn.example.com/v1", insecure: true, why: "no path"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := parseEndpoint(test.endpoint, test.insecure)
+			require.ErrorIs(t, err, ErrInvalidParameter)
+			assert.Contains(t, err.Error(), "Endpoint")
+			assert.Contains(t, err.Error(), test.why)
+			assert.NotContains(t, err.Error(), "pa55word")
+			assert.NotContains(t, err.Error(), "\n")
+
+			_, err = NewCdnClient(WithEndpoint(test.endpoint))
+			require.ErrorIs(t, err, ErrInvalidParameter)
+			assert.NotContains(t, err.Error(), "pa55word")
+		})
+	}
+}
+
+func TestEmptyEndpointIsRefused(t *testing.T) {
+	_, err := NewCdnClient(WithEndpoint(""))
+	require.ErrorIs(t, err, ErrInvalidParameter)
+	assert.Contains(t, err.Error(), "Endpoint")
+}
+
+func FuzzParseEndpoint(f *testing.F) {
+	for _, endpoint := range []string{
+		"https://cdn.example.com", "cdn.example.com:8443", "http://localhost", "http://[::1]:80", "http://127.0.0.1",
+		"https://[fe80::1%25eth0]", "https://user:password@host", "https://host?", "https://host/#", "http:host", "HTTP://[::ffff:127.0.0.1]",
+		"https://a<b>", "//host", "https://host:", "\x00", "https://%41",
+	} {
+		f.Add(endpoint)
+	}
+	f.Fuzz(func(t *testing.T, endpoint string) {
+		got, err := parseEndpoint(endpoint, false)
+		if err != nil {
+			require.ErrorIs(t, err, ErrInvalidParameter)
+			return
+		}
+		if got.Scheme != "https" {
+			require.Equal(t, "http", got.Scheme)
+			require.True(t, isLoopback(got.Hostname()), "%q", endpoint)
+		}
+		require.NotEmpty(t, got.Hostname())
+		again, err := parseEndpoint(got.String(), false)
+		require.NoError(t, err, "%q", endpoint)
+		require.Equal(t, got, again)
+		_, err = http.NewRequest(http.MethodGet, got.String(), nil)
+		require.NoError(t, err, "%q", endpoint)
+	})
+}
+
+func TestEnvironmentOverridesARegion(t *testing.T) {
+	// The vendor's package remembers an override for as long as the process runs: no two tests may
+	// use the same id.
+	tests := map[string]struct{ id, variable, value, want string }{
+		"one endpoint":       {"override-one-1", "OVERRIDE_ONE_1", "https://one.example.com", "https://one.example.com"},
+		"the first of two":   {"override-two-1", "OVERRIDE_TWO_1", "https://a.example.com,https://b.example.com", "https://a.example.com"},
+		"space around":       {"override-space-1", "OVERRIDE_SPACE_1", " https://c.example.com ", "https://c.example.com"},
+		"id in capitals":     {"OVERRIDE-caps-1", "OVERRIDE_CAPS_1", "https://d.example.com", "https://d.example.com"},
+		"id with underscore": {"override_under_1", "OVERRIDE_UNDER_1", "https://e.example.com", "https://e.example.com"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("HUAWEICLOUD_SDK_REGION_CDN_"+test.variable, test.value)
+			got, err := regionEndpoint(test.id)
+			require.NoError(t, err)
+			assert.Equal(t, test.want, got)
+			_, err = NewCdnClient(WithRegion(test.id))
+			assert.NoError(t, err)
+		})
+	}
+}
+
+func TestOverrideIsCheckedAsAnyEndpoint(t *testing.T) {
+	t.Setenv("HUAWEICLOUD_SDK_REGION_CDN_OVERRIDE_PLAIN_1", "http://cdn.example.com")
+	_, err := NewCdnClient(WithRegion("override-plain-1"))
+	require.ErrorIs(t, err, ErrInvalidParameter)
+	assert.Contains(t, err.Error(), "WithInsecureHTTP")
+	_, err = NewCdnClient(WithRegion("override-plain-1"), WithInsecureHTTP())
+	assert.NoError(t, err)
+}
+
+func TestOverrideOfAnotherServiceIsNotUsed(t *testing.T) {
+	t.Setenv("HUAWEICLOUD_SDK_REGION_ECS_OVERRIDE_ECS_1", "https://ecs.example.com")
+	_, err := NewCdnClient(WithRegion("override-ecs-1"))
+	require.ErrorIs(t, err, ErrInvalidParameter)
+}
+
+// emptyListServer answers every call with an empty list and counts them.
+func emptyListServer(t *testing.T) (server *httptest.Server, requests func() []*http.Request) {
+	t.Helper()
+	var mu sync.Mutex
+	var seen []*http.Request
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		seen = append(seen, r)
+		mu.Unlock()
+		_, _ = io.WriteString(w, `{"total":0,"data":[]}`)
+	}))
+	t.Cleanup(server.Close)
+	return server, func() []*http.Request {
+		mu.Lock()
+		defer mu.Unlock()
+		return seen
+	}
+}
+
+func TestCallsGoToTheOverrideOfABuiltInRegion(t *testing.T) {
+	for _, id := range Regions() {
+		t.Run(id, func(t *testing.T) {
+			if !inOwnProcess(t) {
+				return
+			}
+			server, requests := emptyListServer(t)
+			t.Setenv("HUAWEICLOUD_SDK_REGION_CDN_"+strings.ToUpper(strings.ReplaceAll(id, "-", "_")), server.URL)
+			client, err := NewCdnClient(WithRegion(id), WithAKSK("AK", "SK"), WithHTTPClient(server.Client()))
+			require.NoError(t, err)
+			for range 2 {
+				_, err = client.ListExportTasks(t.Context(), nil)
+				require.NoError(t, err)
+			}
+			assert.Len(t, requests(), 2)
+		})
+	}
+}
+
+const regionsYAML = `
+CDN:
+  - id: file-one-1
+    endpoint: https://one.example.com
+  - id: file-two-1
+    endpoints:
+      - https://two.example.com
+      - https://three.example.com
+  - id: cn-north-1
+    endpoint: https://built-in.example.com
+  - id: file-and-env-1
+    endpoint: https://file.example.com
+ECS:
+  - id: file-ecs-1
+    endpoint: https://ecs.example.com
+`
+
+func TestFileOverridesRegions(t *testing.T) {
+	places := map[string]func(dir string) (file string, additions []string){
+		"at the variable's path": func(dir string) (string, []string) {
+			file := filepath.Join(dir, "my regions.yaml")
+			return file, []string{"HUAWEICLOUD_SDK_REGIONS_FILE=" + file}
+		},
+		"in the home directory": func(dir string) (string, []string) {
+			return filepath.Join(dir, ".huaweicloud", "regions.yaml"), []string{"HUAWEICLOUD_SDK_REGIONS_FILE=", "HOME=" + dir}
+		},
+	}
+	for name, place := range places {
+		t.Run(name, func(t *testing.T) {
+			file, additions := place(t.TempDir())
+			require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
+			require.NoError(t, os.WriteFile(file, []byte(regionsYAML), 0o600))
+			additions = append(additions, "HUAWEICLOUD_SDK_REGION_CDN_FILE_AND_ENV_1=https://env.example.com")
+			if !inOwnProcess(t, additions...) {
+				return
+			}
+			for id, want := range map[string]string{
+				"file-one-1":     "https://one.example.com",
+				"file-two-1":     "https://two.example.com",
+				"cn-north-1":     "https://built-in.example.com",
+				"file-and-env-1": "https://env.example.com",
+				"eu-west-101":    "https://cdn.myhuaweicloud.eu",
+			} {
+				got, err := regionEndpoint(id)
+				require.NoError(t, err, id)
+				assert.Equal(t, want, got, id)
+			}
+			_, err := regionEndpoint("file-ecs-1")
+			assert.ErrorIs(t, err, ErrInvalidParameter)
+		})
+	}
+}
+
+func TestRegionsFileThatCannotBeReadIsAnErrorEveryTime(t *testing.T) {
+	tests := map[string]func(t *testing.T, file string){
+		"not YAML":       func(t *testing.T, file string) { require.NoError(t, os.WriteFile(file, []byte("<html>\n"), 0o600)) },
+		"another shape":  func(t *testing.T, file string) { require.NoError(t, os.WriteFile(file, []byte("CDN: 1\n"), 0o600)) },
+		"an empty entry": func(t *testing.T, file string) { require.NoError(t, os.WriteFile(file, []byte("CDN:\n  -\n"), 0o600)) },
+		"a directory":    func(t *testing.T, file string) { require.NoError(t, os.Mkdir(file, 0o700)) },
+	}
+	for name, write := range tests {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "regions.yaml")
+			if os.Getenv(ownProcess) == "" {
+				write(t, file)
+			}
+			if !inOwnProcess(t, "HUAWEICLOUD_SDK_REGIONS_FILE="+file) {
+				return
+			}
+			file = os.Getenv("HUAWEICLOUD_SDK_REGIONS_FILE")
+			for _, id := range []string{"mars-1", "mars-1", "cn-north-1"} {
+				_, err := regionEndpoint(id)
+				require.ErrorIs(t, err, ErrInvalidParameter, id)
+				assert.Contains(t, err.Error(), file)
+				assert.NotContains(t, err.Error(), "nil pointer")
+			}
+
+			client, err := NewCdnClient(WithAKSK("AK", "SK"))
+			require.NoError(t, err, "a built-in region needs no file to build a client")
+			for range 2 {
+				_, err = client.ListExportTasks(t.Context(), nil)
+				require.ErrorIs(t, err, ErrInvalidParameter)
+				assert.Contains(t, err.Error(), file)
+			}
+			_, err = NewCdnClient(WithRegion("mars-1"))
+			require.ErrorIs(t, err, ErrInvalidParameter)
+			assert.Contains(t, err.Error(), file)
+		})
+	}
+}
+
+func TestRegionsFileErrorSaysWhichFileAndWhy(t *testing.T) {
+	t.Run("cause known", func(t *testing.T) {
+		t.Setenv("HUAWEICLOUD_SDK_REGIONS_FILE", "/etc/regions.yaml")
+		err := regionsFileError(errors.New("failed to resolve file\n\tline 3"))
+		require.ErrorIs(t, err, ErrInvalidParameter)
+		assert.Contains(t, err.Error(), `regions file "/etc/regions.yaml": failed to resolve file line 3`)
+	})
+	t.Run("cause lost", func(t *testing.T) {
+		t.Setenv("HUAWEICLOUD_SDK_REGIONS_FILE", "")
+		err := regionsFileError(nilPointerError())
+		require.ErrorIs(t, err, ErrInvalidParameter)
+		assert.Contains(t, err.Error(), filepath.Join("~", ".huaweicloud", "regions.yaml"))
+		assert.Contains(t, err.Error(), "could not be read when this process first looked")
+	})
+}
+
+// nilPointerError is what recover gives for the use of a nil pointer.
+func nilPointerError() (cause any) {
+	defer func() { cause = recover() }()
+	var missing *fs.PathError
+	return missing.Path
+}
+
+func TestBuildingAClientForABuiltInRegionReadsNoFile(t *testing.T) {
+	// Whoever reads this file fails.
+	file := filepath.Join(t.TempDir(), "regions.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("CDN: 1\n"), 0o600))
+	if !inOwnProcess(t, "HUAWEICLOUD_SDK_REGIONS_FILE="+file) {
+		return
+	}
+	for _, id := range Regions() {
+		_, err := NewCdnClient(WithRegion(id))
+		require.NoError(t, err)
+	}
+	_, err := NewCdnClient(WithRegion("cn-north-1"), WithEndpoint("https://cdn.example.com"))
+	require.NoError(t, err)
+	// Only the first reader learns why the file cannot be read.
+	_, err = regionEndpoint("cn-north-1")
+	require.ErrorIs(t, err, ErrInvalidParameter)
+	assert.NotContains(t, err.Error(), "first looked")
+}
+
+func TestRegionsAreResolvedByManyGoroutinesAtOnce(t *testing.T) {
+	if !inOwnProcess(t, "HUAWEICLOUD_SDK_REGION_CDN_CN_NORTH_1=https://many.example.com") {
+		return
+	}
+	t.Setenv("HUAWEICLOUD_SDK_REGION_CDN_OVERRIDE_MANY_1", "https://many-1.example.com")
+	t.Setenv("HUAWEICLOUD_SDK_REGION_CDN_OVERRIDE_MANY_2", "https://many-2.example.com")
+	want := map[string]string{
+		"cn-north-1":      "https://many.example.com",
+		"override-many-1": "https://many-1.example.com",
+		"override-many-2": "https://many-2.example.com",
+		"eu-west-101":     "https://cdn.myhuaweicloud.eu",
+	}
+	const goroutines = 64
+	start := make(chan struct{})
+	var group sync.WaitGroup
+	for range goroutines {
+		group.Go(func() {
+			<-start
+			for id, endpoint := range want {
+				got, err := regionEndpoint(id)
+				assert.NoError(t, err)
+				assert.Equal(t, endpoint, got)
+				_, err = NewCdnClient(WithRegion(id))
+				assert.NoError(t, err)
+			}
+		})
+	}
+	close(start)
+	group.Wait()
+}
+
+func TestOneClientIsUsedByManyGoroutinesWithItsRegionOverridden(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	server, requests := emptyListServer(t)
+	t.Setenv("HUAWEICLOUD_SDK_REGION_CDN_OVERRIDE_CLIENT_1", server.URL)
+	client, err := NewCdnClient(WithRegion("override-client-1"), WithAKSK("AK", "SK"), WithHTTPClient(server.Client()))
+	require.NoError(t, err)
+	const goroutines = 64
+	var group sync.WaitGroup
+	for range goroutines {
+		group.Go(func() {
+			_, err := client.ListExportTasks(context.Background(), nil)
+			assert.NoError(t, err)
+		})
+	}
+	group.Wait()
+	assert.Len(t, requests(), goroutines)
+}
