@@ -24,6 +24,9 @@ type CdnClient struct {
 	http      *http.Client
 	userAgent string
 	poller    *poller
+	// exportTurn holds whoever is creating a task and finding it.
+	exportTurn chan struct{}
+	store      *store
 }
 
 // NewCdnClient builds a client, from the credentials that the environment holds and for
@@ -55,9 +58,11 @@ func newCdnClient(opts []Option) (*CdnClient, error) {
 	httpClient.Transport = newTransport(o)
 	httpClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	client := &CdnClient{
-		endpoint:  endpoint,
-		http:      &httpClient,
-		userAgent: strings.TrimSpace(o.userAgent + " huaweicloud-cdn-go/" + Version + " " + runtime.Version()),
+		endpoint:   endpoint,
+		http:       &httpClient,
+		exportTurn: make(chan struct{}, 1),
+		store:      newStore(o),
+		userAgent:  strings.TrimSpace(o.userAgent + " huaweicloud-cdn-go/" + Version + " " + runtime.Version()),
 	}
 	client.poller = newPoller(client, o)
 	return client, nil

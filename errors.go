@@ -34,6 +34,11 @@ var (
 	// ErrMalformedResponse: the answer is not what the service would send: empty, cut short,
 	// HTML, too large, or JSON of another shape.
 	ErrMalformedResponse = errors.New("malformed response")
+	// ErrAmbiguousExport: a task was created, and it cannot be told from another that was created at
+	// the same time. The error names them.
+	ErrAmbiguousExport = errors.New("ambiguous export")
+	// ErrTaskNotFinished: the file was asked for of a task that is not finished yet.
+	ErrTaskNotFinished = errors.New("export task not finished")
 	// ErrOutcomeUnknown: a task was to be created and the service's answer was lost, so that there may
 	// be one now or not. Look in the list before asking again.
 	ErrOutcomeUnknown = errors.New("outcome unknown")

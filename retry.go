@@ -139,22 +139,23 @@ func final(err error) error {
 // pauses draws the pauses of one call. It stops the call where the next one would be in vain.
 type pauses struct {
 	ctx         context.Context
-	exponential backoff.ExponentialBackOff
+	exponential *backoff.ExponentialBackOff
 	retryAfter  time.Duration // what the last answer asked for; 0 for nothing
 	budget      *retryBudget
 }
 
 func (r *retrying) newPauses(ctx context.Context) *pauses {
-	return &pauses{
-		ctx:    ctx,
-		budget: r.budget,
-		// With a randomization factor of 1 the library draws from 0 to twice its interval.
-		exponential: backoff.ExponentialBackOff{
-			InitialInterval:     r.policy.MinBackoff / 2,
-			MaxInterval:         r.policy.MaxBackoff / 2,
-			Multiplier:          2,
-			RandomizationFactor: 1,
-		},
+	return &pauses{ctx: ctx, budget: r.budget, exponential: newBackOff(r.policy)}
+}
+
+// newBackOff draws pauses with full jitter: with a randomization factor of 1 the library draws from 0
+// to twice its interval.
+func newBackOff(policy RetryPolicy) *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{
+		InitialInterval:     policy.MinBackoff / 2,
+		MaxInterval:         policy.MaxBackoff / 2,
+		Multiplier:          2,
+		RandomizationFactor: 1,
 	}
 }
 

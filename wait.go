@@ -396,20 +396,28 @@ func newView(reader *listReader, found []ExportTask, before *view) *view {
 	return v
 }
 
-// poll reads what has changed since known and hands it out.
-func (p *poller) poll(ctx context.Context, known *view) (next *view, changed bool, err error) {
-	reader, found := p.newReader(ctx)
+// readSince reads what has changed since known, and since bound where that is longer ago.
+func (p *poller) readSince(ctx context.Context, known *view, bound int64) (found []ExportTask, next *view, err error) {
+	reader, read := p.newReader(ctx)
 	// Where the first page is as it was, nothing has moved, and one request is enough.
 	reader.bound, reader.first, reader.total, reader.quiet = known.marker, known.first, known.total, true
-	if oldest := p.oldestMarker(); oldest < known.marker {
-		reader.bound, reader.quiet = oldest, false
+	if bound < known.marker {
+		reader.bound, reader.quiet = bound, false
 	}
 	if err := reader.read(); err != nil {
+		return nil, known, err
+	}
+	return *read, newView(reader, *read, known), nil
+}
+
+// poll reads what has changed since known and hands it out.
+func (p *poller) poll(ctx context.Context, known *view) (next *view, changed bool, err error) {
+	found, next, err := p.readSince(ctx, known, p.oldestMarker())
+	if err != nil {
 		return known, false, err
 	}
-	next = newView(reader, *found, known)
-	changes := known.changes(*found)
-	p.deliver(*found, changes, next)
+	changes := known.changes(found)
+	p.deliver(found, changes, next)
 	if known.hasRemovals(changes, next) {
 		p.lookAgain()
 	}
@@ -448,7 +456,7 @@ func (v *view) isChange(task ExportTask) bool {
 func (v *view) hasRemovals(changes []ExportTask, next *view) bool {
 	created := 0
 	for _, task := range changes {
-		if !task.CreateTime.IsZero() && task.CreateTime.UnixMilli() >= v.marker {
+		if !task.CreateTime.IsZero() && v.isCreation(task) {
 			created++
 		}
 	}

@@ -1,0 +1,572 @@
+package cdn
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/base64"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// DownloadOption sets up one [CdnClient.Download] or [CdnClient.DownloadFile].
+type DownloadOption func(*downloadOptions)
+
+type downloadOptions struct{ progress func(Progress) }
+
+// Progress is how far a download has come.
+type Progress struct {
+	// Bytes is how many bytes are written.
+	Bytes int64
+	// Total is how many there are, or -1 where the store does not say.
+	Total int64
+}
+
+// WithProgress has report called as the download goes on: at most 10 times a second, and once at its
+// end when it has succeeded. It is called by the downloading goroutine, which waits for it.
+func WithProgress(report func(Progress)) DownloadOption {
+	return func(o *downloadOptions) { o.progress = report }
+}
+
+// Download writes the file of a finished task to w, in constant memory, and returns how many bytes it
+// has written.
+//
+// A download whose connection breaks goes on from the byte that it has reached, as long as the file
+// is the same; a link that has expired is fetched anew. [RetryPolicy] bounds how many attempts in a row
+// may bring nothing, and AttemptTimeout how long one may bring nothing. Redirects are followed up to
+// three times, within https. The store gets no signature, cookie or account of this client. A time-out
+// of a client given [WithHTTPClient] bounds each attempt.
+//
+// An error leaves what has been written in w. It wraps [ErrTaskNotFinished], [ErrTaskFailed] or
+// [ErrTaskNotFound] where there is no file, [ErrMalformedResponse] where the file is not what the store
+// announced (its length or its Content-MD5 does not match, or it has changed meanwhile), or
+// [ErrInvalidParameter] where the link is not https; it is w's own where w fails, and an [*APIError]
+// where the service or the store answers with one.
+func (c *CdnClient) Download(ctx context.Context, taskID string, w io.Writer, opts ...DownloadOption) (int64, error) {
+	const name = "Download"
+	if w == nil {
+		return 0, fmt.Errorf("cdn: %s: %w", name, invalid("w", nil, "must not be nil"))
+	}
+	n, err := c.download(ctx, taskID, writerSink{w}, opts)
+	if err != nil {
+		return n, fmt.Errorf("cdn: %s: %w", name, err)
+	}
+	return n, nil
+}
+
+// DownloadFile downloads the file of a finished task to path, as [CdnClient.Download] does, and
+// returns its length in bytes. The file gets its name only when it is complete and on disk: until then
+// it is a temporary file beside it, which is removed on failure, and a file that was there before is
+// untouched. A new file has the permissions of any file that the program creates, one that is replaced
+// keeps its own. A file that changes in the store while it is downloaded is started over.
+func (c *CdnClient) DownloadFile(ctx context.Context, taskID, path string, opts ...DownloadOption) (int64, error) {
+	n, err := c.downloadFile(ctx, taskID, path, opts)
+	if err != nil {
+		return n, fmt.Errorf("cdn: DownloadFile: %w", err)
+	}
+	return n, nil
+}
+
+func (c *CdnClient) downloadFile(ctx context.Context, taskID, path string, opts []DownloadOption) (int64, error) {
+	file, err := createBeside(path)
+	if err != nil {
+		return 0, err
+	}
+	n, err := c.download(ctx, taskID, file, opts)
+	if err == nil {
+		err = file.commit()
+	}
+	if err != nil {
+		return 0, file.discardAfter(err)
+	}
+	return n, nil
+}
+
+// A sink takes the bytes of a file.
+type sink interface {
+	io.Writer
+	// restart drops what was written, or gives an error where that cannot be done.
+	restart() error
+}
+
+var errFileChanged = fmt.Errorf("%w: the file has changed since the download began", ErrMalformedResponse)
+
+type writerSink struct{ io.Writer }
+
+func (writerSink) restart() error { return errFileChanged }
+
+func (c *CdnClient) download(ctx context.Context, taskID string, to sink, opts []DownloadOption) (int64, error) {
+	if ctx == nil {
+		return 0, invalid("ctx", nil, "must not be nil")
+	}
+	var options downloadOptions
+	for i, option := range opts {
+		if option == nil {
+			return 0, fmt.Errorf("%w: option %d is nil", ErrInvalidParameter, i)
+		}
+		option(&options)
+	}
+	d := &download{client: c, store: c.store, taskID: taskID, sink: to, report: options.progress, total: -1}
+	err := d.run(ctx)
+	if err != nil && d.written > 0 {
+		return d.written, fmt.Errorf("%s: at byte %d: %w", excerpt(taskID, maxExcerpt), d.written, err)
+	}
+	return d.written, err
+}
+
+// store is the way to the object store: the user's transport, and nothing of the API's.
+type store struct {
+	http         *http.Client
+	policy       RetryPolicy
+	insecureHTTP bool
+}
+
+func newStore(o *options) *store {
+	s := &store{policy: o.retryPolicy, insecureHTTP: o.insecureHTTP}
+	s.http = &http.Client{Transport: o.transport(), Timeout: o.httpClient.Timeout, CheckRedirect: s.checkRedirect}
+	return s
+}
+
+const maxRedirects = 3
+
+func (s *store) checkRedirect(req *http.Request, via []*http.Request) error {
+	// net/http names the link that it comes from, and with it the key to the file.
+	req.Header.Del("Referer")
+	if len(via) > maxRedirects {
+		return fmt.Errorf("%w: more than %d redirects", ErrMalformedResponse, maxRedirects)
+	}
+	return s.checkLink(req.URL)
+}
+
+// checkLink refuses links that are not encrypted, by the rule of endpoints.
+func (s *store) checkLink(link *url.URL) error {
+	switch {
+	case link.Hostname() == "":
+		return fmt.Errorf("%w: the download link has no host", ErrMalformedResponse)
+	case link.Scheme == "https":
+		return nil
+	case link.Scheme == "http" && (s.insecureHTTP || isLoopback(link.Hostname())):
+		return nil
+	}
+	return fmt.Errorf("%w: the download link %s is not https: only loopback hosts are reached without encryption, or any WithInsecureHTTP",
+		ErrInvalidParameter, redactLink(link.String()))
+}
+
+// download is one file on its way.
+type download struct {
+	client *CdnClient
+	store  *store
+	taskID string
+	sink   sink
+	report func(Progress)
+
+	link     *url.URL
+	written  int64
+	total    int64 // -1 while it is not known
+	etag     string
+	modified string
+	// sum runs over what is written where the store announced wantMD5.
+	sum        hash.Hash
+	wantMD5    string
+	reportedAt time.Time
+	buffer     []byte
+}
+
+const (
+	// enoughProgress is how many bytes a broken attempt must have brought, so that the next one follows
+	// without a pause.
+	enoughProgress = 64 << 10
+	downloadBuffer = 64 << 10
+	reportPause    = 100 * time.Millisecond
+)
+
+// run makes attempts until one reaches the end of the file.
+func (d *download) run(ctx context.Context) error {
+	if err := d.fetchLink(ctx); err != nil {
+		return err
+	}
+	pauses := newBackOff(d.store.policy)
+	fruitless := 0
+	for {
+		before := d.written
+		err := d.attempt(ctx)
+		if err == nil {
+			return d.finish()
+		}
+		brought := d.written - before
+		fruitless++
+		if brought > 0 {
+			fruitless = 0
+		}
+		switch {
+		case ctx.Err() != nil:
+			return endOf(ctx)
+		case !mayPassForDownload(err), d.store.policy.MaxAttempts == 1:
+			return err
+		case fruitless == d.store.policy.MaxAttempts:
+			return fmt.Errorf("%w (%d attempts in a row brought nothing)", err, fruitless)
+		}
+		if err := d.pause(ctx, pauses, brought, err); err != nil {
+			return err
+		}
+		if isExpired(err) || d.linkHasExpired() {
+			if err := d.fetchLink(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// pause waits before the next attempt, unless the last one has brought enough.
+func (d *download) pause(ctx context.Context, pauses *backoff.ExponentialBackOff, brought int64, cause error) error {
+	var answer *APIError
+	switch {
+	case errors.As(cause, &answer) && answer.RetryAfter > 0:
+		if answer.RetryAfter > maxRetryAfter || !sleep(ctx, answer.RetryAfter) {
+			return cause
+		}
+		return nil
+	case brought >= enoughProgress, isExpired(cause):
+		pauses.Reset()
+		return nil
+	case !sleep(ctx, pauses.NextBackOff()):
+		return endOf(ctx)
+	}
+	return nil
+}
+
+// fetchLink gets the link from the service, and says why where there is none.
+func (d *download) fetchLink(ctx context.Context) error {
+	task, err := d.client.GetExportTask(ctx, d.taskID)
+	if err != nil {
+		return err
+	}
+	id := excerpt(d.taskID, maxExcerpt)
+	switch {
+	case task.Status == ExportTaskFail:
+		return fmt.Errorf("%w: %s", ErrTaskFailed, id)
+	case task.Status != ExportTaskSuccess:
+		return fmt.Errorf("%w: %s has the status %q", ErrTaskNotFinished, id, excerpt(string(task.Status), maxExcerpt))
+	case task.DownloadLink == "":
+		return fmt.Errorf("%w: %s is finished and has no download link", ErrMalformedResponse, id)
+	}
+	link, err := url.Parse(task.DownloadLink)
+	if err != nil {
+		return fmt.Errorf("%w: %s has a download link that is not a URL", ErrMalformedResponse, id)
+	}
+	d.link = link
+	return d.store.checkLink(link)
+}
+
+// linkHasExpired goes by the link's own parameter, in seconds since 1970, where it has one.
+func (d *download) linkHasExpired() bool {
+	expires, err := strconv.ParseInt(d.link.Query().Get("Expires"), 10, 64)
+	return err == nil && time.Now().Unix() >= expires
+}
+
+// attempt asks for what is missing and writes it. It is cut off when no byte comes for the time of one
+// attempt.
+func (d *download) attempt(ctx context.Context) error {
+	patience := d.store.policy.AttemptTimeout
+	attempt, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stalled := fmt.Errorf("no byte within %v: %w", patience, context.DeadlineExceeded)
+	timer := time.AfterFunc(patience, func() { cancel(stalled) })
+	defer timer.Stop()
+
+	err := d.transfer(attempt, func() { timer.Reset(patience) })
+	if err != nil && ctx.Err() == nil && attempt.Err() != nil {
+		return stalled
+	}
+	return err
+}
+
+func (d *download) transfer(ctx context.Context, alive func()) error {
+	resp, err := d.request(ctx)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	alive()
+	err = d.accept(resp)
+	switch {
+	case errors.Is(err, errComplete):
+		return nil
+	case err != nil:
+		return err
+	}
+	return d.copy(resp.Body, alive)
+}
+
+func (d *download) request(ctx context.Context) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.link.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the download link is not a URL", ErrMalformedResponse)
+	}
+	req.Header.Set("User-Agent", d.client.userAgent)
+	// Ranges count the bytes of the file as it is.
+	req.Header.Set("Accept-Encoding", "identity")
+	if d.written > 0 {
+		req.Header.Set("Range", "bytes="+strconv.FormatInt(d.written, 10)+"-")
+		if validator := d.validator(); validator != "" {
+			req.Header.Set("If-Range", validator)
+		}
+	}
+	resp, err := d.store.http.Do(req)
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		// The link in net/http's error is the key to the file.
+		return nil, fmt.Errorf("get %s: %w", redactLink(d.link.String()), failed.Err)
+	}
+	return resp, err
+}
+
+// validator is what tells the file from another version of it; a weak ETag does not, to the byte.
+func (d *download) validator() string {
+	if d.etag != "" && !strings.HasPrefix(d.etag, "W/") {
+		return d.etag
+	}
+	return d.modified
+}
+
+// accept looks at the header of an answer and makes ready to write its body, which begins at d.written.
+func (d *download) accept(resp *http.Response) error {
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return d.acceptWhole(resp)
+	case http.StatusPartialContent:
+		return d.acceptPart(resp)
+	case http.StatusRequestedRangeNotSatisfiable:
+		return d.acceptNothing(resp)
+	}
+	return storeError(resp)
+}
+
+// errComplete ends a download of a length that was not known before its end.
+var errComplete = errors.New("there is no more")
+
+// acceptNothing takes the answer that there are no bytes where the next ones were asked for: because
+// all are written, or the file has become shorter.
+func (d *download) acceptNothing(resp *http.Response) error {
+	length, err := strconv.ParseInt(strings.TrimPrefix(resp.Header.Get("Content-Range"), "bytes */"), 10, 64)
+	if err == nil && length == d.written && d.isSame(resp, length) {
+		return errComplete
+	}
+	if err := d.restart(); err != nil {
+		return err
+	}
+	return errStartOver
+}
+
+// acceptWhole takes an answer that begins at the first byte.
+func (d *download) acceptWhole(resp *http.Response) error {
+	if d.written > 0 && !d.isSame(resp, resp.ContentLength) {
+		if err := d.restart(); err != nil {
+			return err
+		}
+	}
+	if d.written > 0 {
+		// The store does not do ranges. The file is the same: pass over what is written.
+		_, err := io.CopyN(io.Discard, resp.Body, d.written)
+		return err
+	}
+	d.total, d.etag, d.modified = resp.ContentLength, resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")
+	d.sum, d.wantMD5 = nil, resp.Header.Get("Content-MD5")
+	if d.wantMD5 != "" {
+		d.sum = md5.New()
+	}
+	return nil
+}
+
+// acceptPart takes an answer that goes on where the last one broke off.
+func (d *download) acceptPart(resp *http.Response) error {
+	start, total, ok := parseContentRange(resp.Header.Get("Content-Range"))
+	if !ok || start != d.written {
+		return fmt.Errorf("%w: asked for the bytes from %d on, got Content-Range %q",
+			ErrMalformedResponse, d.written, excerpt(resp.Header.Get("Content-Range"), maxExcerpt))
+	}
+	if !d.isSame(resp, total) {
+		if err := d.restart(); err != nil {
+			return err
+		}
+		return errStartOver
+	}
+	if d.total < 0 {
+		d.total = total
+	}
+	return nil
+}
+
+// errStartOver ends an attempt after which the next one begins at the first byte.
+var errStartOver = errors.New("the file has changed, starting over")
+
+// isSame reports whether an answer is about the file that was begun: whatever both say must agree.
+func (d *download) isSame(resp *http.Response, total int64) bool {
+	etag, modified := resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")
+	switch {
+	case d.total >= 0 && total >= 0 && d.total != total:
+		return false
+	case d.etag != "" && etag != "":
+		return d.etag == etag
+	case d.modified != "" && modified != "":
+		return d.modified == modified
+	}
+	return total >= 0
+}
+
+func (d *download) restart() error {
+	if err := d.sink.restart(); err != nil {
+		return err
+	}
+	d.written, d.total, d.etag, d.modified = 0, -1, "", ""
+	return nil
+}
+
+// parseContentRange reads "bytes START-END/TOTAL", with * for a total that is not known, then -1.
+func parseContentRange(value string) (start, total int64, ok bool) {
+	bounds, ok := strings.CutPrefix(value, "bytes ")
+	if !ok {
+		return 0, 0, false
+	}
+	bounds, of, ok := strings.Cut(bounds, "/")
+	first, _, dash := strings.Cut(bounds, "-")
+	start, err := strconv.ParseInt(first, 10, 64)
+	if !ok || !dash || err != nil || start < 0 {
+		return 0, 0, false
+	}
+	if of == "*" {
+		return start, -1, true
+	}
+	total, err = strconv.ParseInt(of, 10, 64)
+	return start, total, err == nil && total >= 0
+}
+
+// writeError is the sink's error.
+type writeError struct{ error }
+
+func (e writeError) Unwrap() error { return e.error }
+
+func (d *download) copy(body io.Reader, alive func()) error {
+	if d.buffer == nil {
+		d.buffer = make([]byte, downloadBuffer)
+	}
+	for {
+		n, err := body.Read(d.buffer)
+		if n > 0 {
+			alive()
+			if err := d.write(d.buffer[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return d.checkLength()
+		case err != nil:
+			return err
+		}
+	}
+}
+
+func (d *download) write(chunk []byte) error {
+	if d.total >= 0 && d.written+int64(len(chunk)) > d.total {
+		return fmt.Errorf("%w: more than the %d bytes that the store announced", ErrMalformedResponse, d.total)
+	}
+	n, err := d.sink.Write(chunk)
+	d.written += int64(n)
+	switch {
+	case err != nil:
+		return writeError{err}
+	case n < len(chunk):
+		return writeError{io.ErrShortWrite}
+	}
+	if d.sum != nil {
+		d.sum.Write(chunk)
+	}
+	if d.report != nil && time.Since(d.reportedAt) >= reportPause {
+		d.reportedAt = time.Now()
+		d.report(Progress{d.written, d.total})
+	}
+	return nil
+}
+
+// checkLength is at the end of an answer: one that was asked for in full, and ended early without an
+// error, may be a store's limit on ranges, and is gone on with.
+func (d *download) checkLength() error {
+	if d.total >= 0 && d.written < d.total {
+		return fmt.Errorf("%d of %d bytes: %w", d.written, d.total, io.ErrUnexpectedEOF)
+	}
+	return nil
+}
+
+// finish checks the whole file.
+func (d *download) finish() error {
+	if d.sum != nil {
+		if got := base64.StdEncoding.EncodeToString(d.sum.Sum(nil)); got != d.wantMD5 {
+			return fmt.Errorf("%w: the file's MD5 is %s, and the store announced %s", ErrMalformedResponse, got, excerpt(d.wantMD5, maxExcerpt))
+		}
+	}
+	if d.report != nil {
+		d.report(Progress{d.written, d.total})
+	}
+	return nil
+}
+
+// mayPassForDownload reports whether another attempt may do better.
+func mayPassForDownload(err error) bool {
+	var ofSink writeError
+	var answer *APIError
+	switch {
+	case errors.As(err, &ofSink):
+		return false
+	case errors.Is(err, errStartOver):
+		return true
+	case errors.As(err, &answer):
+		return isRetryable(answer.StatusCode) || isExpired(err)
+	case isOwn(err):
+		return false
+	}
+	return mayPass(err)
+}
+
+// isExpired reports whether the store refused the link.
+func isExpired(err error) bool {
+	var answer *APIError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch answer.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusGone:
+		return true
+	}
+	return false
+}
+
+// storeError is the error for an answer of the object store, which reports errors in XML. Nothing else
+// of the body is shown: it may repeat the link.
+func storeError(resp *http.Response) error {
+	var body struct {
+		Code      string
+		Message   string
+		RequestID string `xml:"RequestId"`
+	}
+	if err := xml.NewDecoder(io.LimitReader(resp.Body, trustedLength)).Decode(&body); err != nil {
+		body.Code, body.Message = "", ""
+	}
+	return &APIError{
+		Operation:  "Download",
+		StatusCode: resp.StatusCode,
+		RequestID:  excerpt(firstOf(body.RequestID, resp.Header.Get("X-Obs-Request-Id"), resp.Header.Get("X-Request-Id")), maxRequestID),
+		ErrMsg:     ErrMsg{ErrorCode: excerpt(body.Code, maxExcerpt), ErrorMsg: excerpt(body.Message, maxExcerpt)},
+		RetryAfter: parseRetryAfter(resp.Header, time.Now()),
+		Attempts:   1,
+	}
+}

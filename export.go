@@ -1,0 +1,179 @@
+package cdn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// Export creates an export task, finds it, and waits until it is finished, as
+// [CdnClient.WaitForExportTask] does.
+//
+// The service does not name the task that it creates. It is found as the one task that was not in the
+// list before; for that, calls on one client take turns at creating and finding. Where somebody else
+// creates a task in the same moment, the error wraps [ErrAmbiguousExport] and names the candidates.
+// Where the answer to the creation is lost, the list tells whether there is a task: it is never
+// created twice.
+//
+// A task that is known is returned with the error too, so that it can be waited for again. While it is
+// not, an error that wraps [ErrOutcomeUnknown] says that there may be one, and any other that there is
+// none.
+func (c *CdnClient) Export(ctx context.Context, request *CreateExportTaskRequest) (*ExportTask, error) {
+	task, err := c.export(ctx, request)
+	if err != nil {
+		return task, fmt.Errorf("cdn: Export: %w", err)
+	}
+	return task, nil
+}
+
+func (c *CdnClient) export(ctx context.Context, request *CreateExportTaskRequest) (*ExportTask, error) {
+	switch {
+	case ctx == nil:
+		return nil, invalid("ctx", nil, "must not be nil")
+	case request == nil:
+		return nil, invalid("request", nil, "must not be nil")
+	}
+	if err := request.validate(); err != nil {
+		return nil, err
+	}
+	created, err := c.createAndFind(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	if created.Status.Done() {
+		return finished(created)
+	}
+	task, err := c.waitForExportTask(ctx, created.TaskID)
+	if task == nil {
+		task = created
+	}
+	return task, err
+}
+
+// createAndFind creates a task in this client's turn, and finds it in the list.
+func (c *CdnClient) createAndFind(ctx context.Context, request *CreateExportTaskRequest) (*ExportTask, error) {
+	select {
+	case c.exportTurn <- struct{}{}:
+		defer func() { <-c.exportTurn }()
+	case <-ctx.Done():
+		return nil, endOf(ctx)
+	}
+	before, err := c.poller.firstView(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.CreateExportTask(ctx, request)
+	switch {
+	case err == nil && answer.TaskID != "":
+		return &ExportTask{TaskID: answer.TaskID}, nil
+	case err != nil && !errors.Is(err, ErrOutcomeUnknown):
+		return nil, err
+	}
+	return c.poller.find(ctx, before, err)
+}
+
+const (
+	// findLooks is how often the list is read for a task that the service said it created.
+	findLooks = 10
+	// lostLooks is how often it is read for a task that may not be there at all.
+	lostLooks = 4
+)
+
+// find looks for the one task that was created since before. lost is the error of a creation whose
+// answer was lost, or nil. Then the creation may still be under way, and the first task that shows be
+// somebody else's, so that it must stay the only one for two looks.
+func (p *poller) find(ctx context.Context, before *view, lost error) (*ExportTask, error) {
+	looks, alone := findLooks, 1
+	if lost != nil {
+		looks, alone = lostLooks, 2
+	}
+	pauses := backoff.ExponentialBackOff{InitialInterval: p.min, MaxInterval: p.max, Multiplier: 1.5, RandomizationFactor: 0.2}
+	failure := lost
+	for range looks {
+		candidates, err := p.created(ctx, before)
+		switch {
+		case err != nil && !mayPassForPoll(err):
+			return nil, unfound(lost, err)
+		case err != nil:
+			failure = err
+		case len(candidates) > 1, len(candidates) == 1 && candidates[0].CreateTime.IsZero():
+			return nil, ambiguous(candidates)
+		case len(candidates) == 1:
+			if alone--; alone == 0 {
+				return &candidates[0], nil
+			}
+		}
+		if !sleep(ctx, pauses.NextBackOff()) {
+			return nil, unfound(lost, endOf(ctx))
+		}
+	}
+	if failure == nil {
+		failure = errors.New("the service took the request, but there is no new task in the list")
+	}
+	return nil, unfound(lost, failure)
+}
+
+// unfound is the error for a task that may be there and was not found.
+func unfound(lost, why error) error {
+	switch {
+	case lost == nil:
+		return outcomeUnknown{fmt.Errorf("find the new task: %w", why)}
+	case errors.Is(why, lost):
+		return fmt.Errorf("%w (there is no new task in the list yet)", lost)
+	}
+	return fmt.Errorf("%w; find the new task: %w", lost, why)
+}
+
+// ambiguous is the error for tasks of which one may be the one asked for.
+func ambiguous(candidates []ExportTask) error {
+	var ids []string
+	for _, task := range candidates {
+		ids = append(ids, excerpt(task.TaskID, maxExcerpt))
+	}
+	return fmt.Errorf("%w: it may be any of %s", ErrAmbiguousExport, strings.Join(ids, ", "))
+}
+
+// created are the tasks that were created since the view.
+func (p *poller) created(ctx context.Context, since *view) ([]ExportTask, error) {
+	found, _, err := p.readSince(ctx, since, since.marker)
+	if err != nil {
+		return nil, err
+	}
+	var created []ExportTask
+	for _, task := range since.changes(found) {
+		if since.isCreation(task) {
+			created = append(created, task)
+		}
+	}
+	return created, nil
+}
+
+// isCreation reports whether the task was not there at the time of the view. A task that was had
+// changed by then at the latest at the time of the head; one that was created in that very millisecond
+// is among the recent ones.
+func (v *view) isCreation(task ExportTask) bool {
+	if task.CreateTime.IsZero() {
+		return true
+	}
+	if created := task.CreateTime.UnixMilli(); created != v.marker {
+		return created > v.marker
+	}
+	_, known := v.recent[task.TaskID]
+	return !known
+}
+
+// sleep pauses, and reports whether it was not cut short by the end of ctx.
+func sleep(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
