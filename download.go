@@ -170,6 +170,7 @@ type download struct {
 	report func(Progress)
 
 	link     *url.URL
+	restarts int
 	written  int64
 	total    int64 // -1 while it is not known
 	etag     string
@@ -423,7 +424,11 @@ func (d *download) isSame(resp *http.Response, total int64) bool {
 	return total >= 0
 }
 
+// restart begins at the first byte of another version of the file, unless there is one each time.
 func (d *download) restart() error {
+	if d.restarts++; d.restarts > d.store.policy.MaxAttempts {
+		return errFileChanged
+	}
 	if err := d.sink.restart(); err != nil {
 		return err
 	}
