@@ -2,10 +2,12 @@ package cdn_test
 
 import (
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -102,6 +104,18 @@ func TestOfficialSDKTakesAnEmptyAnswerForSuccess(t *testing.T) {
 			_, err = answering(t, 200, body).ListExportTasks(t.Context(), nil)
 			require.Error(t, err)
 		})
+	}
+}
+
+func TestOfficialSDKTakesNoContext(t *testing.T) {
+	client := reflect.TypeFor[*official.CdnClient]()
+	ctx := reflect.TypeFor[context.Context]()
+	require.Positive(t, client.NumMethod())
+	for i := range client.NumMethod() {
+		method := client.Method(i)
+		for j := range method.Type.NumIn() {
+			assert.NotEqual(t, ctx, method.Type.In(j), method.Name)
+		}
 	}
 }
 
