@@ -62,7 +62,7 @@ func TestExportChecksTheRequestFirst(t *testing.T) {
 		_, err := client.Export(t.Context(), request)
 		require.ErrorIs(t, err, ErrInvalidParameter)
 	}
-	_, err := client.Export(nil, &CreateExportTaskRequest{}) //nolint:staticcheck // the point of the test
+	_, err := client.Export(noContext, &CreateExportTaskRequest{})
 	require.ErrorIs(t, err, ErrInvalidParameter)
 	assert.Zero(t, service.requests)
 }

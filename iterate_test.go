@@ -359,7 +359,7 @@ func TestExportTasksRequest(t *testing.T) {
 	assert.EqualError(t, err, "cdn: ExportTasks: invalid parameter: Limit -1: must be from 0 to 2147483647")
 	assert.Zero(t, *requests)
 
-	_, err = collect(client.ExportTasks(nil, nil)) //nolint:staticcheck // the point of the test
+	_, err = collect(client.ExportTasks(noContext, nil))
 	require.ErrorIs(t, err, ErrInvalidParameter)
 }
 

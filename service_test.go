@@ -1,6 +1,7 @@
 package cdn
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -105,3 +106,6 @@ func (f *fakeService) setBefore(before func(*http.Request) (*http.Response, erro
 	defer f.mu.Unlock()
 	f.before = before
 }
+
+// noContext is what a caller passes who forgets to make a context.
+var noContext context.Context

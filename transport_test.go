@@ -308,7 +308,7 @@ func TestRateLimiterWaitIsNotPartOfAnAttempt(t *testing.T) {
 
 func TestNilContextIsRefused(t *testing.T) {
 	transport, requests := inOrder(answering(200, emptyPage))
-	_, err := newTestClient(t, transport).ListExportTasks(nil, nil) //nolint:staticcheck // the point of the test
+	_, err := newTestClient(t, transport).ListExportTasks(noContext, nil)
 	require.ErrorIs(t, err, ErrInvalidParameter)
 	assert.Zero(t, *requests)
 }

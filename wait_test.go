@@ -82,7 +82,7 @@ func TestWaitRefusesBadIDs(t *testing.T) {
 		_, err := client.WaitForExportTask(t.Context(), id)
 		require.ErrorIs(t, err, ErrInvalidParameter)
 	}
-	_, err := client.WaitForExportTask(nil, "x") //nolint:staticcheck // the point of the test
+	_, err := client.WaitForExportTask(noContext, "x")
 	require.ErrorIs(t, err, ErrInvalidParameter)
 	assert.Zero(t, service.requests)
 }
@@ -477,7 +477,7 @@ func TestWatchErrors(t *testing.T) {
 			require.ErrorIs(t, err, ErrForbidden)
 		}
 		assert.Equal(t, 1, n)
-		for _, err := range newTestClient(t, service).WatchExportTasks(nil) { //nolint:staticcheck // the point of the test
+		for _, err := range newTestClient(t, service).WatchExportTasks(noContext) {
 			require.ErrorIs(t, err, ErrInvalidParameter)
 		}
 
