@@ -2,16 +2,21 @@ package cdn_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/cdn/v2/model"
 
 	"example.com/huaweicloud/cdn"
+	"example.com/huaweicloud/cdn/cdntest"
 )
 
 // stubTransport answers every request with the same page, in the process.
@@ -88,5 +93,187 @@ func BenchmarkNewCdnClient(b *testing.B) {
 		if _, err := cdn.NewCdnClient(cdn.WithAKSK("ak", "sk")); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// loopback is a server on this machine that gives the stub's page to whoever asks.
+func loopback(b *testing.B, tasks int) string {
+	b.Helper()
+	stub := newStubTransport(tasks)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(stub.page)
+	}))
+	b.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// bareList is the same call as a program would write it: no signature, and encoding/json.
+func bareList(client *http.Client, endpoint string) (int, error) {
+	resp, err := client.Get(endpoint + "/v1/cdn/statistics/export-tasks?limit=10&task_id=&task_name=")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	var page struct {
+		Total int `json:"total"`
+		Data  []struct {
+			TaskID       string `json:"task_id"`
+			TaskName     string `json:"task_name"`
+			Status       string `json:"status"`
+			DownloadLink string `json:"download_link"`
+			CreateTime   int64  `json:"create_time"`
+			UpdateTime   int64  `json:"update_time"`
+		} `json:"data"`
+	}
+	err = json.NewDecoder(resp.Body).Decode(&page)
+	return len(page.Data), err
+}
+
+// BenchmarkLoopback is one call over a socket, and the same without this package.
+func BenchmarkLoopback(b *testing.B) {
+	endpoint := loopback(b, 10)
+	b.Run("ours", func(b *testing.B) {
+		client, err := cdn.NewCdnClient(cdn.WithAKSK("ak", "sk"), cdn.WithEndpoint(endpoint))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer client.CloseIdleConnections()
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := client.ListExportTasks(b.Context(), &cdn.ListExportTasksRequest{Limit: 10}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("bare", func(b *testing.B) {
+		client := &http.Client{Transport: &http.Transport{}}
+		defer client.CloseIdleConnections()
+		b.ReportAllocs()
+		for b.Loop() {
+			if n, err := bareList(client, endpoint); err != nil || n != 10 {
+				b.Fatal(n, err)
+			}
+		}
+	})
+}
+
+// BenchmarkGoroutines is the rate of one client from one goroutine and from many: a call is an
+// operation in both.
+func BenchmarkGoroutines(b *testing.B) {
+	endpoint := loopback(b, 10)
+	client, err := cdn.NewCdnClient(cdn.WithAKSK("ak", "sk"), cdn.WithEndpoint(endpoint))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(client.CloseIdleConnections)
+	for _, goroutines := range []int{1, 64} {
+		b.Run(strconv.Itoa(goroutines), func(b *testing.B) {
+			var calls atomic.Int64
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for range goroutines {
+				wg.Go(func() {
+					for calls.Add(1) <= int64(b.N) {
+						if _, err := client.ListExportTasks(b.Context(), nil); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+// BenchmarkDownload is a file of 256 MiB over a socket, and io.Copy of the same.
+func BenchmarkDownload(b *testing.B) {
+	const size = 256 << 20
+	chunk := make([]byte, 1<<20)
+	store := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		for range size / len(chunk) {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	}))
+	b.Cleanup(store.Close)
+	b.Run("ours", func(b *testing.B) {
+		srv := cdntest.NewServer()
+		b.Cleanup(srv.Close)
+		task := srv.AddTask(cdn.ExportTask{Status: cdn.ExportTaskSuccess, DownloadLink: store.URL}, nil)
+		client := srv.NewClient()
+		defer client.CloseIdleConnections()
+		b.SetBytes(size)
+		b.ReportAllocs()
+		for b.Loop() {
+			if n, err := client.Download(b.Context(), task.TaskID, io.Discard); err != nil || n != size {
+				b.Fatal(n, err)
+			}
+		}
+	})
+	b.Run("io.Copy", func(b *testing.B) {
+		client := &http.Client{Transport: &http.Transport{}}
+		defer client.CloseIdleConnections()
+		b.SetBytes(size)
+		b.ReportAllocs()
+		for b.Loop() {
+			resp, err := client.Get(store.URL)
+			if err != nil {
+				b.Fatal(err)
+			}
+			n, err := io.Copy(io.Discard, resp.Body)
+			if closeErr := resp.Body.Close(); err != nil || closeErr != nil || n != size {
+				b.Fatal(n, err, closeErr)
+			}
+		}
+	})
+}
+
+// generatedList is a transport that has a list of any length, each task newer than the one after it.
+type generatedList struct{ tasks int }
+
+func (l generatedList) RoundTrip(req *http.Request) (*http.Response, error) {
+	query := req.URL.Query()
+	limit, err := strconv.Atoi(query.Get("limit"))
+	if err != nil {
+		return nil, err
+	}
+	offset, _ := strconv.Atoi(query.Get("offset"))
+	page := fmt.Appendf(nil, `{"total":%d,"data":[`, l.tasks)
+	for i := offset; i < min(offset+limit, l.tasks); i++ {
+		if i > offset {
+			page = append(page, ',')
+		}
+		page = fmt.Appendf(page, `{"task_id":"2459be350111d2da0f8dc010%08d","status":"success","update_time":%d}`, i, 1675134803874-i)
+	}
+	page = append(page, "]}"...)
+	return &http.Response{StatusCode: 200, Body: io.NopCloser(bytes.NewReader(page)), ContentLength: int64(len(page)), Request: req}, nil
+}
+
+// BenchmarkExportTasks reads whole lists; the time of a task is the same however many there are.
+func BenchmarkExportTasks(b *testing.B) {
+	for _, tasks := range []int{10_000, 100_000, 1_000_000} {
+		b.Run(strconv.Itoa(tasks), func(b *testing.B) {
+			client, err := cdn.NewCdnClient(cdn.WithAKSK("ak", "sk"), cdn.WithHTTPClient(&http.Client{Transport: generatedList{tasks}}))
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				n := 0
+				for _, err := range client.ExportTasks(b.Context(), &cdn.ListExportTasksRequest{Limit: 1000}) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					n++
+				}
+				if n != tasks {
+					b.Fatal(n)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(tasks), "ns/task")
+		})
 	}
 }
