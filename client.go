@@ -69,7 +69,7 @@ func newCdnClient(opts []Option) (*CdnClient, error) {
 }
 
 // CloseIdleConnections closes the connections that no call is using. Calls after it open new ones.
-func (c *CdnClient) CloseIdleConnections() { c.http.CloseIdleConnections() }
+func (c *CdnClient) CloseIdleConnections() { c.store.http.CloseIdleConnections() }
 
 // Format prints the type's name only, whatever the verb: what a client holds is nobody's business.
 func (c *CdnClient) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "*cdn.CdnClient") }

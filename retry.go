@@ -105,6 +105,11 @@ func (r *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 // outcome is what the call ends with: the last answer, or the last attempt's error, or the end of
 // the context.
 func (r *retrying) outcome(ctx context.Context, call *call, resp *http.Response, err error) (*http.Response, error) {
+	// Of the last attempt, backoff.Retry hands the mark of final over.
+	var permanent *backoff.PermanentError
+	if errors.As(err, &permanent) {
+		err = permanent.Unwrap()
+	}
 	var status retryableStatus
 	switch {
 	case err == nil:

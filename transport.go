@@ -30,10 +30,7 @@ func newTransport(o *options) http.RoundTripper {
 	}
 	// Signs again where the clock was wrong, which no retry would mend.
 	next = &correcting{next: next, clock: clock, logger: o.logger}
-	if o.retryPolicy.MaxAttempts > 1 {
-		next = &retrying{next: next, policy: o.retryPolicy, budget: &retryBudget{}, logger: o.logger}
-	}
-	return next
+	return &retrying{next: next, policy: o.retryPolicy, budget: &retryBudget{}, logger: o.logger}
 }
 
 // call is what the steps of one call note for the one who made it.
@@ -86,10 +83,15 @@ type limiting struct {
 }
 
 func (l *limiting) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := l.limiter.Wait(req.Context()); err != nil {
-		return nil, fmt.Errorf("wait for the rate limiter: %w", err)
+	err := l.limiter.Wait(req.Context())
+	if err == nil {
+		return l.next.RoundTrip(req)
 	}
-	return l.next.RoundTrip(req)
+	// *rate.Limiter does not wait in vain for a turn after the deadline, and says so in words only.
+	if strings.Contains(err.Error(), "would exceed context deadline") {
+		err = fmt.Errorf("%w: %w", err, context.DeadlineExceeded)
+	}
+	return nil, fmt.Errorf("wait for the rate limiter: %w", err)
 }
 
 // signing signs what passes through it.
@@ -145,6 +147,10 @@ type attempting struct {
 }
 
 func (a *attempting) RoundTrip(req *http.Request) (*http.Response, error) {
+	// A limiter or a fetch of credentials may have waited for longer than the context lasted.
+	if req.Context().Err() != nil {
+		return nil, endOf(req.Context())
+	}
 	call := callOf(req)
 	call.attempts++
 	call.sent, call.answer = true, nil
@@ -155,9 +161,19 @@ func (a *attempting) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil && ctx.Err() != nil && req.Context().Err() == nil {
 		err = fmt.Errorf("no answer within the %v of one attempt: %w", a.timeout, err)
 	}
+	if isTimeout(err) {
+		err = timedOut{err}
+	}
 	a.log(req.Context(), call, err, time.Since(start))
 	return resp, err
 }
+
+// timedOut says that an error is a time-out where *url.Error asks: of the error that it holds, and of
+// none that this one wraps.
+type timedOut struct{ error }
+
+func (e timedOut) Timeout() bool { return true }
+func (e timedOut) Unwrap() error { return e.error }
 
 // send sends req and leaves the answer in call. What it returns has no body any more.
 func (a *attempting) send(req *http.Request, call *call) (*http.Response, error) {

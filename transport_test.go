@@ -294,6 +294,16 @@ func TestRateLimiterErrorEndsTheCallUnsent(t *testing.T) {
 	assert.NotErrorIs(t, err, ErrOutcomeUnknown)
 }
 
+// These are the words of golang.org/x/time/rate.
+func TestRateLimiterThatWouldWaitTooLongIsATimeout(t *testing.T) {
+	transport, _ := inOrder(answering(200, emptyPage))
+	client := newTestClient(t, transport, WithRateLimiter(limiterFunc(func(context.Context) error {
+		return errors.New("rate: Wait(n=1) would exceed context deadline")
+	})))
+	_, err := client.ListExportTasks(t.Context(), nil)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
 // The time that a call waits for its turn is not its attempt's.
 func TestRateLimiterWaitIsNotPartOfAnAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
