@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/utils"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/cdn/v2/model"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -303,6 +305,23 @@ func BenchmarkDecodePage(b *testing.B) {
 			for b.Loop() {
 				got, err := decodePage(text)
 				if err != nil || len(got.tasks) != n {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// What the official SDK takes for the same page.
+func BenchmarkDecodePageOfficial(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		text := []byte(pageText(n))
+		b.Run(fmt.Sprintf("tasks=%d", n), func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				var got model.ListExportTasksResponse
+				if err := utils.Unmarshal(text, &got); err != nil || len(*got.Data) != n {
 					b.Fatal(err)
 				}
 			}

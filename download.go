@@ -47,10 +47,11 @@ func WithProgress(report func(Progress)) DownloadOption {
 // of a client given [WithHTTPClient] bounds each attempt.
 //
 // An error leaves what has been written in w. It wraps [ErrTaskNotFinished], [ErrTaskFailed] or
-// [ErrTaskNotFound] where there is no file, [ErrMalformedResponse] where the file is not what the store
-// announced (its length or its Content-MD5 does not match, or it has changed meanwhile), or
-// [ErrInvalidParameter] where the link is not https; it is w's own where w fails, and an [*APIError]
-// where the service or the store answers with one.
+// [ErrTaskNotFound] where there is no file, and [ErrMalformedResponse] where the link is not https or the
+// file is not what the store announced (its length or its Content-MD5 does not match, or it has changed
+// meanwhile). It is w's own where w fails, and an [*APIError] where the service or the store answers with
+// one; that of the store has the operation Download. An attempt that brings nothing is a time-out, as ctx's
+// own end is: ctx tells them apart.
 func (c *CdnClient) Download(ctx context.Context, taskID string, w io.Writer, opts ...DownloadOption) (int64, error) {
 	const name = "Download"
 	if w == nil {
@@ -158,7 +159,7 @@ func (s *store) checkLink(link *url.URL) error {
 		return nil
 	}
 	return fmt.Errorf("%w: the download link %s is not https: only loopback hosts are reached without encryption, or any WithInsecureHTTP",
-		ErrInvalidParameter, redactLink(link.String()))
+		ErrMalformedResponse, redactLink(link.String()))
 }
 
 // download is one file on its way.
@@ -567,7 +568,7 @@ func storeError(resp *http.Response) error {
 		body.Code, body.Message = "", ""
 	}
 	return &APIError{
-		Operation:  "Download",
+		Operation:  storeOperation,
 		StatusCode: resp.StatusCode,
 		RequestID:  excerpt(firstOf(body.RequestID, resp.Header.Get("X-Obs-Request-Id"), resp.Header.Get("X-Request-Id")), maxRequestID),
 		ErrMsg:     ErrMsg{ErrorCode: excerpt(body.Code, maxExcerpt), ErrorMsg: excerpt(body.Message, maxExcerpt)},

@@ -130,8 +130,8 @@ func TestDownloadOfATaskWithoutFile(t *testing.T) {
 		{"no link", cdn.ExportTask{Status: cdn.ExportTaskSuccess}, cdn.ErrMalformedResponse, "no download link"},
 		{"odd link", cdn.ExportTask{Status: cdn.ExportTaskSuccess, DownloadLink: "https://%zz/?s3cret"}, cdn.ErrMalformedResponse, "not a URL"},
 		{"no host", cdn.ExportTask{Status: cdn.ExportTaskSuccess, DownloadLink: "/report?s3cret"}, cdn.ErrMalformedResponse, "no host"},
-		{"not encrypted", cdn.ExportTask{Status: cdn.ExportTaskSuccess, DownloadLink: "http://store.example/r?s3cret"}, cdn.ErrInvalidParameter, "http://store.example/r?redacted is not https"},
-		{"not the web", cdn.ExportTask{Status: cdn.ExportTaskSuccess, DownloadLink: "file://localhost/etc/passwd"}, cdn.ErrInvalidParameter, "not https"},
+		{"not encrypted", cdn.ExportTask{Status: cdn.ExportTaskSuccess, DownloadLink: "http://store.example/r?s3cret"}, cdn.ErrMalformedResponse, "http://store.example/r?redacted is not https"},
+		{"not the web", cdn.ExportTask{Status: cdn.ExportTaskSuccess, DownloadLink: "file://localhost/etc/passwd"}, cdn.ErrMalformedResponse, "not https"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -499,7 +499,7 @@ func TestDownloadFollowsFewRedirects(t *testing.T) {
 		http.Redirect(w, r, "http://store.example/?Signature=s3cret", http.StatusFound)
 	})
 	_, err := client.Download(t.Context(), id, io.Discard)
-	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
+	require.ErrorIs(t, err, cdn.ErrMalformedResponse)
 	assert.NotContains(t, err.Error(), "s3cret")
 }
 

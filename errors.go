@@ -35,7 +35,7 @@ var (
 	// HTML, too large, or JSON of another shape.
 	ErrMalformedResponse = errors.New("malformed response")
 	// ErrAmbiguousExport: a task was created, and it cannot be told from another that was created at
-	// the same time. The error names them.
+	// the same time. [AmbiguousExportError] has the candidates.
 	ErrAmbiguousExport = errors.New("ambiguous export")
 	// ErrTaskNotFinished: the file was asked for of a task that is not finished yet.
 	ErrTaskNotFinished = errors.New("export task not finished")
@@ -58,7 +58,8 @@ type ErrMsg struct {
 // [ErrForbidden] and [ErrThrottled], by code where the code is known and else by status. It can be
 // read as the official SDK's *sdkerr.ServiceResponseError too.
 type APIError struct {
-	// Operation is the API's name for the call, such as ListExportTasks.
+	// Operation is the name of the call, such as ListExportTasks. It is Download where the answer is the
+	// object store's and not the service's.
 	Operation string
 	// StatusCode is the HTTP status. It is a 2xx where the service put an error object into one.
 	StatusCode int
@@ -98,8 +99,15 @@ func (e *APIError) Error() string {
 	return b.String()
 }
 
-// Is reports whether the answer is of the kind that target stands for.
+// storeOperation is the operation of an answer that is the object store's.
+const storeOperation = "Download"
+
+// Is reports whether the answer is of the kind that target stands for. The sentinels are about the
+// account and the service, so an answer of the object store, with the operation Download, is of none.
 func (e *APIError) Is(target error) bool {
+	if e.Operation == storeOperation {
+		return false
+	}
 	switch e.ErrorCode {
 	case "APIGW.0301":
 		return target == ErrUnauthorized
@@ -133,6 +141,25 @@ func (e *APIError) As(target any) bool {
 	}
 	return true
 }
+
+// AmbiguousExportError names the tasks of which one may be the one that was created. It wraps
+// [ErrAmbiguousExport].
+type AmbiguousExportError struct {
+	// Candidates are the tasks that were not there before, the first one created first.
+	Candidates []ExportTask
+}
+
+// Error names the candidates by their ids.
+func (e *AmbiguousExportError) Error() string {
+	ids := make([]string, 0, len(e.Candidates))
+	for _, task := range e.Candidates {
+		ids = append(ids, excerpt(task.TaskID, maxExcerpt))
+	}
+	return ErrAmbiguousExport.Error() + ": it may be any of " + strings.Join(ids, ", ")
+}
+
+// Unwrap is ErrAmbiguousExport.
+func (e *AmbiguousExportError) Unwrap() error { return ErrAmbiguousExport }
 
 // answerNotes is what the text of an error adds about the last answer: its status, 0 where it is
 // said already or there was none, the request id, and the attempts where they were several.

@@ -147,6 +147,13 @@ func TestAPIErrorIs(t *testing.T) {
 	}
 }
 
+// What the object store refuses is no matter of the account's keys, permissions or quota.
+func TestAPIErrorOfTheStoreIsNoneOfTheSentinels(t *testing.T) {
+	for status, sentinel := range map[int]error{401: ErrUnauthorized, 403: ErrForbidden, 429: ErrThrottled} {
+		assert.NotErrorIs(t, &APIError{Operation: "Download", StatusCode: status}, sentinel)
+	}
+}
+
 func TestAPIErrorAsOfficial(t *testing.T) {
 	err := fmt.Errorf("report: %w", &APIError{
 		StatusCode: http.StatusForbidden, RequestID: "r", ErrMsg: ErrMsg{"X.1", "denied"},

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"log/slog"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -15,12 +15,12 @@ import (
 //
 // The service does not name the task that it creates. It is found as the one task that was not in the
 // list before; for that, calls on one client take turns at creating and finding. Where somebody else
-// creates a task in the same moment, the error wraps [ErrAmbiguousExport] and names the candidates.
+// creates a task in the same moment, the error is an [*AmbiguousExportError] with the candidates.
 // Where the answer to the creation is lost, the list tells whether there is a task: it is never
 // created twice.
 //
-// A task that is known is returned with the error too, so that it can be waited for again. While it is
-// not, an error that wraps [ErrOutcomeUnknown] says that there may be one, and any other that there is
+// A task that is known is returned with the error too, so that it can be waited for again, and its id is
+// logged at info level once it is. While it is not, an error that wraps [ErrOutcomeUnknown] says that there may be one, and any other that there is
 // none.
 func (c *CdnClient) Export(ctx context.Context, request *CreateExportTaskRequest) (*ExportTask, error) {
 	task, err := c.export(ctx, request)
@@ -44,6 +44,8 @@ func (c *CdnClient) export(ctx context.Context, request *CreateExportTaskRequest
 	if err != nil {
 		return nil, err
 	}
+	// The wait may be long, and a program that dies in it would not know the task.
+	c.poller.logger.LogAttrs(ctx, slog.LevelInfo, "cdn: export task created", slog.String("task_id", created.TaskID))
 	if created.Status.Done() {
 		return finished(created)
 	}
@@ -101,7 +103,7 @@ func (p *poller) find(ctx context.Context, before *view, lost error) (*ExportTas
 		case err != nil:
 			failure = err
 		case len(candidates) > 1, len(candidates) == 1 && candidates[0].CreateTime.IsZero():
-			return nil, ambiguous(candidates)
+			return nil, &AmbiguousExportError{candidates}
 		case len(candidates) == 1:
 			if alone--; alone == 0 {
 				return &candidates[0], nil
@@ -126,15 +128,6 @@ func unfound(lost, why error) error {
 		return fmt.Errorf("%w (there is no new task in the list yet)", lost)
 	}
 	return fmt.Errorf("%w; find the new task: %w", lost, why)
-}
-
-// ambiguous is the error for tasks of which one may be the one asked for.
-func ambiguous(candidates []ExportTask) error {
-	var ids []string
-	for _, task := range candidates {
-		ids = append(ids, excerpt(task.TaskID, maxExcerpt))
-	}
-	return fmt.Errorf("%w: it may be any of %s", ErrAmbiguousExport, strings.Join(ids, ", "))
 }
 
 // created are the tasks that were created since the view.

@@ -144,8 +144,10 @@ func TestExportWhileOthersCreate(t *testing.T) {
 		task, err := newTestClient(t, service).Export(t.Context(), &CreateExportTaskRequest{})
 		require.ErrorIs(t, err, ErrAmbiguousExport)
 		assert.Nil(t, task)
-		assert.ErrorContains(t, err, "created-1")
-		assert.ErrorContains(t, err, "somebody-elses")
+		assert.EqualError(t, err, "cdn: Export: ambiguous export: it may be any of somebody-elses, created-1")
+		var ambiguous *AmbiguousExportError
+		require.ErrorAs(t, err, &ambiguous)
+		assert.Len(t, ambiguous.Candidates, 2)
 		assert.Equal(t, 1, service.creates)
 	})
 }

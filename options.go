@@ -110,9 +110,10 @@ func WithHTTPClient(client *http.Client) Option {
 	}
 }
 
-// WithLogger has the client log to logger: a record per request at debug level, and what needs
-// somebody's attention at warning level. Nothing secret is logged. By default nothing is logged at
-// all, and nothing with a nil logger.
+// WithLogger has the client log to logger: a record per request at debug level, the id of a task that
+// [CdnClient.Export] has created at info level, and at warning level a record per retry, per failed
+// poll, and where the local clock is off or credentials could not be refreshed. Nothing secret is
+// logged. By default nothing is logged at all, and nothing with a nil logger.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) error {
 		o.logger = logger
