@@ -150,13 +150,21 @@ func (w *watcher) put(changes []ExportTask, err error) {
 	if len(changes) == 0 && err == nil {
 		return
 	}
+	again := make(map[string]struct{}, len(changes))
+	for _, task := range changes {
+		again[task.TaskID] = struct{}{}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, task := range changes {
-		w.queue = slices.DeleteFunc(w.queue, func(queued ExportTask) bool { return queued.TaskID == task.TaskID })
-		w.queue = append(w.queue, task)
+	w.queue = slices.DeleteFunc(w.queue, func(queued ExportTask) bool {
+		_, ok := again[queued.TaskID]
+		return ok
+	})
+	w.queue = append(w.queue, changes...)
+	// What cannot pass ends the watch, though a later poll should do better.
+	if w.err == nil {
+		w.err = err
 	}
-	w.err = err
 	select {
 	case w.ready <- struct{}{}:
 	default:

@@ -491,6 +491,28 @@ func TestWatchErrors(t *testing.T) {
 	})
 }
 
+// A refusal ends the watch, however late the loop comes to take it.
+func TestARefusalIsNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{}
+		changes := newTestClient(t, service).WatchExportTasks(t.Context())
+		service.set("a", "waiting")
+		var last error
+		for _, err := range changes {
+			last = err
+			if err != nil {
+				continue
+			}
+			service.setBefore(func(*http.Request) (*http.Response, error) { return reply(403, ""), nil })
+			time.Sleep(time.Minute)
+			service.setBefore(nil)
+			service.set("a", ExportTaskSuccess)
+			time.Sleep(time.Minute)
+		}
+		require.ErrorIs(t, last, ErrForbidden)
+	})
+}
+
 func TestPollIntervalIsChecked(t *testing.T) {
 	for _, bad := range [][2]time.Duration{{0, time.Second}, {-1, 1}, {2, 1}} {
 		_, err := NewCdnClient(WithPollInterval(bad[0], bad[1]))
