@@ -183,7 +183,7 @@ func TestCreateExportTaskAnswers(t *testing.T) {
 		{"cut", 200, `{"task_id":"a`, "", cdn.ErrMalformedResponse, true},
 		{"error object", 200, `{"error":{"error_code":"APIGW.0308","error_msg":"slow down"}}`, "", cdn.ErrThrottled, false},
 		{"refused", 403, "", "", cdn.ErrForbidden, false},
-		{"not implemented", 501, "", "", &cdn.APIError{}, false},
+		{"unsupported", 501, "", "", &cdn.APIError{}, false},
 		{"server error", 500, "", "", &cdn.APIError{}, true},
 		{"gateway time-out", 504, "", "", &cdn.APIError{}, true},
 		{"busy, and no word of whether it was", 503, "", "", &cdn.APIError{}, true},
