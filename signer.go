@@ -80,16 +80,16 @@ func (s Signer) sign(req *http.Request, t time.Time) error {
 	}
 	date := t.UTC().Format(signingTime)
 	removeSignature(req.Header)
-	req.Header.Set(headerSdkDate, date)
+	req.Header[headerSdkDate] = []string{date}
 	if s.SecurityToken != "" {
-		req.Header.Set(headerSecurityToken, s.SecurityToken)
+		req.Header[headerSecurityToken] = []string{s.SecurityToken}
 	}
 	headers := headersToSign(make([]signedHeader, 0, 16), req)
 	canonical, err := appendCanonicalRequest(make([]byte, 0, 1024), req, headers, payload)
 	if err != nil {
 		return err
 	}
-	req.Header.Set(headerAuthorization, s.authorization(headers, s.signature(date, canonical)))
+	req.Header[headerAuthorization] = []string{s.authorization(headers, s.signature(date, canonical))}
 	return nil
 }
 
