@@ -26,20 +26,10 @@ type stubTransport struct {
 }
 
 func newStubTransport(tasks int) *stubTransport {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, `{"total":%d,"data":[`, tasks)
-	for i := range tasks {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		fmt.Fprintf(&b, `{"task_id":"2459be350111d2da0f8dc010e0a%05d","task_name":"daily-report-%05d","status":"success",`+
-			`"download_link":"https://cdn-export.obs.example.com/exports/2459be350111d2da/report.csv?AccessKeyId=ABCDEFGHIJKLMNOP&Expires=1675134803&Signature=abcdefghijklmnopqrstuvwxyz%%3D",`+
-			`"create_time":%d,"update_time":%d}`, i, i, 1675134803874-i, 1675134803874-i)
-	}
-	b.WriteString("]}")
-	return &stubTransport{b.Bytes(), http.Header{
+	page := []byte(cdn.PageText(tasks))
+	return &stubTransport{page, http.Header{
 		"Content-Type":   {"application/json"},
-		"Content-Length": {strconv.Itoa(b.Len())},
+		"Content-Length": {strconv.Itoa(len(page))},
 		"X-Request-Id":   {"5f1a7a5f0c9d4c0e8a3b2d1e0f9a8b7c"},
 	}}
 }

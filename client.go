@@ -177,7 +177,7 @@ func (c *call) malformed(why error) error {
 	text := c.answer.text
 	beginning := "the body is empty"
 	if strings.TrimSpace(text) != "" {
-		beginning = "the body begins " + excerpt(c.withoutSecrets(text[:min(len(text), 1<<10)]), maxExcerpt)
+		beginning = "the body begins " + excerpt(c.withoutSecrets(text), maxExcerpt)
 	}
 	return c.failure(fmt.Errorf("%w: %w; %s", ErrMalformedResponse, why, beginning))
 }

@@ -121,8 +121,8 @@ func staticSource(c credentials) *credentialSource {
 	return s
 }
 
-// officialSource hands out the credentials that the user built with the official SDK, or rather a
-// copy of them that is the source's own: the vendor's refresh writes into it.
+// officialSource hands out the credentials that the user built with the official SDK, or those that
+// they give access to. official is the source's own copy.
 func officialSource(official *global.Credentials, transport http.RoundTripper, logger *slog.Logger) *credentialSource {
 	if official.StsAccessor == nil {
 		return staticSource(permanent(official))

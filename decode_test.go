@@ -281,6 +281,9 @@ func hasTwice(text string) bool {
 	return scan()
 }
 
+// PageText is pageText for the benchmarks outside the package.
+var PageText = pageText
+
 // pageText is a page of n tasks as the service would send it.
 func pageText(n int) string {
 	var b strings.Builder

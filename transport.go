@@ -41,7 +41,8 @@ type call struct {
 	sent bool
 	// answer is the last attempt's; nil where there was none.
 	answer *answer
-	// secrets are the header values that an answer must not bring into an error.
+	// secrets are what an answer must not bring into an error: the signature, which is good for 15
+	// minutes, and the security token.
 	secrets []string
 }
 
@@ -64,9 +65,34 @@ func callOf(req *http.Request) *call { return req.Context().Value(callKey{}).(*c
 // withoutSecrets is text without what a proxy or a debugging server may have echoed of the request.
 func (c *call) withoutSecrets(text string) string {
 	for _, secret := range c.secrets {
-		text = strings.ReplaceAll(text, secret, "[redacted]")
+		text = redact(text, secret)
 	}
 	return text
+}
+
+// redact replaces secret in text, and what there is of it where it was cut off.
+func redact(text, secret string) string {
+	const recognisable = 16 // bytes by which a secret is known, and less of which is of no use
+	beginning := secret[:min(len(secret), recognisable)]
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, beginning)
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		b.WriteString("[redacted]")
+		text = rest[commonPrefix(rest, secret[len(beginning):]):]
+	}
+}
+
+// commonPrefix is the length of what both begin with.
+func commonPrefix(a, b string) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // RateLimiter holds back requests so that a quota is kept. Wait returns nil when the next request
@@ -117,7 +143,8 @@ func (s *signing) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	call := callOf(req)
-	call.secrets = append(call.secrets[:0], signed.Header.Get(headerAuthorization))
+	_, signature, _ := strings.Cut(signed.Header.Get(headerAuthorization), "Signature=")
+	call.secrets = append(call.secrets[:0], signature)
 	if token := credentials.signer.SecurityToken; token != "" {
 		call.secrets = append(call.secrets, token)
 	}

@@ -228,10 +228,12 @@ func (r *countingReader) Read(p []byte) (int, error) {
 
 func TestSecretsEchoedByTheServerAreRedacted(t *testing.T) {
 	official := testCredentials("echo-ak", "echo-sk", "echo-token")
+	var signature string
 	echo := func(status int) http.RoundTripper {
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
 			var headers strings.Builder
 			require.NoError(t, req.Header.Write(&headers))
+			_, signature, _ = strings.Cut(req.Header.Get("Authorization"), "Signature=")
 			return reply(status, "<pre>"+headers.String()), nil
 		})
 	}
@@ -240,8 +242,32 @@ func TestSecretsEchoedByTheServerAreRedacted(t *testing.T) {
 		require.Error(t, err)
 		assert.Contains(t, err.Error(), "[redacted]")
 		assert.NotContains(t, err.Error(), "echo-token")
-		assert.NotContains(t, err.Error(), "Signature=")
+		require.Len(t, signature, 64)
+		assert.NotContains(t, err.Error(), signature)
 	}
+}
+
+// A security token may be longer than what is shown of a body, and be cut where the body is.
+func TestLongSecretsAreRedactedWhereverTheyAreCut(t *testing.T) {
+	token := strings.Repeat("long-s3cret-token/", 200)
+	for _, status := range []int{200, 400} {
+		for _, cut := range []int{0, 1, 500, len(token) - 17} {
+			echo := roundTripper(func(req *http.Request) (*http.Response, error) {
+				return reply(status, "token: "+req.Header.Get("X-Security-Token")[:len(token)-cut]), nil
+			})
+			_, err := newTestClient(t, echo, WithCredentials(testCredentials("ak", "sk", token))).ListExportTasks(t.Context(), nil)
+			require.Error(t, err)
+			assert.Contains(t, err.Error(), "token: [redacted]")
+			assert.NotContains(t, err.Error(), "s3cret", "status %d, cut by %d", status, cut)
+		}
+	}
+}
+
+// What the service says of the algorithm is no secret.
+func TestTheAlgorithmIsNotRedacted(t *testing.T) {
+	transport, _ := inOrder(answering(401, `{"error_code":"APIGW.0301","error_msg":"Authorization must begin with SDK-HMAC-SHA256 Access="}`))
+	_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
+	assert.ErrorContains(t, err, "must begin with SDK-HMAC-SHA256 Access=")
 }
 
 func TestEachAttemptIsLogged(t *testing.T) {
