@@ -145,6 +145,9 @@ func (s *store) checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return fmt.Errorf("%w: more than %d redirects", ErrMalformedResponse, maxRedirects)
 	}
+	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+		return fmt.Errorf("%w: redirected out of https, to %s", ErrMalformedResponse, redactLink(req.URL.String()))
+	}
 	return s.checkLink(req.URL)
 }
 

@@ -503,6 +503,22 @@ func TestDownloadFollowsFewRedirects(t *testing.T) {
 	assert.NotContains(t, err.Error(), "s3cret")
 }
 
+// A link that is encrypted does not lead to a place that is not, not even on this machine.
+func TestDownloadIsNotRedirectedOutOfHTTPS(t *testing.T) {
+	reached := false
+	local := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
+	defer local.Close()
+	store := httptest.NewTLSServer(http.RedirectHandler(local.URL+"/?Signature=s3cret", http.StatusFound))
+	defer store.Close()
+	srv, _ := newServer(t)
+	task := srv.AddTask(cdn.ExportTask{Status: cdn.ExportTaskSuccess, DownloadLink: store.URL}, nil)
+	client := srv.NewClient(cdn.WithHTTPClient(store.Client()), cdn.WithInsecureHTTP())
+	_, err := client.Download(t.Context(), task.TaskID, io.Discard)
+	require.ErrorIs(t, err, cdn.ErrMalformedResponse)
+	assert.False(t, reached)
+	assert.NotContains(t, err.Error(), "s3cret")
+}
+
 func TestDownloadChecksTheMD5(t *testing.T) {
 	content := randomBytes(1000)
 	sum := md5.Sum(content)
