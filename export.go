@@ -108,6 +108,7 @@ func (p *poller) find(ctx context.Context, before *view, lost error) (*ExportTas
 			if alone--; alone == 0 {
 				return &candidates[0], nil
 			}
+			failure = fmt.Errorf("%s is new, and may be it or somebody else's", excerpt(candidates[0].TaskID, maxExcerpt))
 		}
 		if !sleep(ctx, pauses.NextBackOff()) {
 			return nil, unfound(lost, endOf(ctx))

@@ -132,6 +132,28 @@ func TestExportWhoseAnswerIsLostWaitsForASecondLook(t *testing.T) {
 	})
 }
 
+// A task that shows at the last look is named, since it cannot be looked at again.
+func TestExportWhoseAnswerIsLostNamesALateTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := exporting(t)
+		looks := 0
+		service.before = func(req *http.Request) (*http.Response, error) {
+			if req.Method == http.MethodPost {
+				return reply(504, ""), nil
+			}
+			if service.creates == 1 {
+				if looks++; looks == lostLooks {
+					service.add(ExportTask{TaskID: "late", Status: "processing"})
+				}
+			}
+			return nil, nil
+		}
+		_, err := newTestClient(t, service).Export(t.Context(), &CreateExportTaskRequest{})
+		require.ErrorIs(t, err, ErrOutcomeUnknown)
+		assert.ErrorContains(t, err, "late is new, and may be it or somebody else's")
+	})
+}
+
 func TestExportWhileOthersCreate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := exporting(t)
