@@ -93,10 +93,14 @@ func (s Signer) sign(req *http.Request, t time.Time) error {
 	return nil
 }
 
-// removeSignature removes what an earlier signature has set, however its names are spelled: on the
-// wire all spellings are one header, and a second date or an old token must not be on it.
+// removeSignature removes what an earlier signature has set and this one does not overwrite, however
+// its names are spelled: on the wire all spellings are one header, and a second date or an old token
+// must not be on it.
 func removeSignature(header http.Header) {
 	for name := range header {
+		if name == headerSdkDate || name == headerAuthorization {
+			continue
+		}
 		switch lowerCase(name) {
 		case "authorization", "x-sdk-date", "x-security-token":
 			delete(header, name)
@@ -152,7 +156,7 @@ func (s Signer) verify(req *http.Request, now time.Time) error {
 	if err != nil {
 		return refused(err.Error())
 	}
-	if !hmac.Equal([]byte(auth.signature), []byte(s.signature(date, canonical))) {
+	if !hmac.Equal([]byte(auth.signature), s.signature(date, canonical)) {
 		return refused("the signature does not match")
 	}
 	return nil
@@ -236,25 +240,40 @@ func appendCanonicalURI(b []byte, path string) []byte {
 
 type queryParameter struct{ key, value string }
 
+func unescapeParameter(pair string) (queryParameter, error) {
+	key, value, _ := strings.Cut(pair, "=")
+	key, err := url.QueryUnescape(key)
+	if err != nil {
+		return queryParameter{}, err
+	}
+	value, err = url.QueryUnescape(value)
+	return queryParameter{key, value}, err
+}
+
+func (p queryParameter) compare(other queryParameter) int {
+	if byKey := strings.Compare(p.key, other.key); byKey != 0 {
+		return byKey
+	}
+	return strings.Compare(p.value, other.value)
+}
+
 // appendCanonicalQueryString writes the parameters sorted by key, then by value. The official SDK
 // sorts before it encodes, which is another order than sorting the encoded text.
 func appendCanonicalQueryString(b []byte, rawQuery string) ([]byte, error) {
 	parameters := make([]queryParameter, 0, 8)
-	for pair := range strings.SplitSeq(rawQuery, "&") {
+	for rawQuery != "" {
+		var pair string
+		pair, rawQuery, _ = strings.Cut(rawQuery, "&")
 		if pair == "" {
 			continue
 		}
-		key, value, _ := strings.Cut(pair, "=")
-		key, keyErr := url.QueryUnescape(key)
-		value, valueErr := url.QueryUnescape(value)
-		if err := cmp.Or(keyErr, valueErr); err != nil {
+		parameter, err := unescapeParameter(pair)
+		if err != nil {
 			return nil, fmt.Errorf("%w: query: %w", ErrInvalidParameter, err)
 		}
-		parameters = append(parameters, queryParameter{key, value})
+		parameters = append(parameters, parameter)
 	}
-	slices.SortFunc(parameters, func(a, b queryParameter) int {
-		return cmp.Or(strings.Compare(a.key, b.key), strings.Compare(a.value, b.value))
-	})
+	slices.SortFunc(parameters, queryParameter.compare)
 	for i, parameter := range parameters {
 		if i > 0 {
 			b = append(b, '&')
@@ -360,7 +379,7 @@ func lookUp(headers []signedHeader, name string) (string, bool) {
 func appendCanonicalHeaders(b []byte, headers []signedHeader) ([]byte, error) {
 	for _, header := range headers {
 		for _, value := range canonicalValues(header.values) {
-			if strings.ContainsAny(value, "\r\n\x00") {
+			if slices.ContainsFunc([]byte(value), isLineBreak) {
 				return nil, fmt.Errorf("%w: header %s has a line break in its value", ErrInvalidParameter, header.name)
 			}
 			b = append(b, header.name...)
@@ -371,6 +390,9 @@ func appendCanonicalHeaders(b []byte, headers []signedHeader) ([]byte, error) {
 	}
 	return b, nil
 }
+
+// isLineBreak reports whether c ends a header, or would for some server on the way.
+func isLineBreak(c byte) bool { return c == '\r' || c == '\n' || c == 0 }
 
 // canonicalValues is values in the order of what arrives of them: the spaces around them do not.
 func canonicalValues(values []string) []string {
@@ -393,7 +415,7 @@ func appendSignedHeaders(b []byte, headers []signedHeader) []byte {
 }
 
 // signature takes the guide's second and third step: the string to sign, and its HMAC in hex.
-func (s Signer) signature(date string, canonicalRequest []byte) string {
+func (s Signer) signature(date string, canonicalRequest []byte) []byte {
 	hashed := sha256.Sum256(canonicalRequest)
 	stringToSign := make([]byte, 0, 128)
 	stringToSign = append(stringToSign, signingAlgorithm...)
@@ -403,7 +425,7 @@ func (s Signer) signature(date string, canonicalRequest []byte) string {
 	stringToSign = hex.AppendEncode(stringToSign, hashed[:])
 
 	mac := hmacSha256(s.SecretKey, stringToSign)
-	return hex.EncodeToString(mac[:])
+	return hex.AppendEncode(nil, mac[:])
 }
 
 // hmacSha256 is the HMAC (RFC 2104) of crypto/hmac, computed without its six allocations: it has a
@@ -417,7 +439,7 @@ func hmacSha256(key string, message []byte) [sha256.Size]byte {
 	outer := make([]byte, sha256.BlockSize, sha256.BlockSize+sha256.Size)
 	copy(inner, key)
 	copy(outer, key)
-	for i := range sha256.BlockSize {
+	for i := range inner {
 		inner[i] ^= 0x36
 		outer[i] ^= 0x5c
 	}
@@ -426,7 +448,7 @@ func hmacSha256(key string, message []byte) [sha256.Size]byte {
 }
 
 // authorization is the value of the Authorization header.
-func (s Signer) authorization(headers []signedHeader, signature string) string {
+func (s Signer) authorization(headers []signedHeader, signature []byte) string {
 	b := make([]byte, 0, 256)
 	b = append(b, signingAlgorithm+" Access="...)
 	b = append(b, s.AccessKey...)
@@ -534,8 +556,8 @@ func verifiedPayload(req *http.Request, headers []signedHeader) (string, error) 
 
 // hashedPayload is the last line of the canonical request.
 func hashedPayload(req *http.Request) (string, error) {
-	if declared := req.Header.Get(headerContentSha256); declared != "" {
-		return strings.TrimSpace(declared), nil
+	if declared := req.Header[headerContentSha256]; len(declared) > 0 && declared[0] != "" {
+		return strings.TrimSpace(declared[0]), nil
 	}
 	return hashedBody(req)
 }
