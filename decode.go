@@ -35,6 +35,10 @@ type page struct {
 	tasks []ExportTask
 }
 
+// maxSharedText is how many bytes of text the tasks of a page may share: a thousand tasks are about
+// 330 KB, and where there is much more, the service has padded it with something that no task needs.
+const maxSharedText = 1 << 20
+
 // errServiceError says that a page's text has an error object, which the caller reads by itself.
 var errServiceError = errors.New("the answer is an error object")
 
@@ -73,6 +77,11 @@ func decodePage(text string) (page, error) {
 		return page{}, errors.New("total is missing")
 	case !hasData:
 		return page{}, errors.New("data is missing")
+	}
+	if len(text) > maxSharedText {
+		for i, task := range p.tasks {
+			p.tasks[i] = task.unshared()
+		}
 	}
 	return p, s.end()
 }

@@ -60,7 +60,7 @@ func (c *CdnClient) GetExportTask(ctx context.Context, taskID string) (*ExportTa
 	}
 	for _, task := range found.Data {
 		if task.TaskID == taskID {
-			return &task, nil
+			return new(task.unshared()), nil
 		}
 	}
 	notFound := fmt.Errorf("cdn: %s: %w: %s", name, ErrTaskNotFound, excerpt(taskID, maxExcerpt))

@@ -81,8 +81,8 @@ type ListExportTasksResponse struct {
 	// Total is how many tasks the request's filters keep, over all pages.
 	Total int `json:"total"`
 	// Data holds the page's tasks, the last changed first; it may be shorter than the limit asked
-	// for without being the last page. The strings of a page share its memory: a task that is kept
-	// keeps the whole answer's text, which is at most 32 MiB.
+	// for without being the last page. Tasks of one page share its text: one that is kept keeps it
+	// all in memory, about 330 bytes for each task of the page and never more than 1 MiB.
 	Data []ExportTask `json:"data"`
 
 	ResponseMetadata `json:"-"`
@@ -141,6 +141,15 @@ type ExportTask struct {
 	// UpdateTime is when the task changed last, in UTC to the millisecond; zero where the service
 	// sent none.
 	UpdateTime time.Time
+}
+
+// unshared is the task with strings of its own, so that keeping it does not keep its page's text.
+func (t ExportTask) unshared() ExportTask {
+	t.TaskID = strings.Clone(t.TaskID)
+	t.TaskName = strings.Clone(t.TaskName)
+	t.Status = ExportTaskStatus(strings.Clone(string(t.Status)))
+	t.DownloadLink = strings.Clone(t.DownloadLink)
+	return t
 }
 
 // MarshalJSON writes the task as the service does: names as in the API reference, times in

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -190,5 +192,51 @@ func TestCreateExportTaskRequestValidation(t *testing.T) {
 		err := test.request.validate()
 		require.ErrorIs(t, err, ErrInvalidParameter)
 		assert.ErrorContains(t, err, test.want)
+	}
+}
+
+// What a caller keeps of an answer decides how much memory it keeps, not what else the answer held.
+func TestKeptTasksKeepLittleMemory(t *testing.T) {
+	const answers = 32
+	thousand := pageText(1000)
+	page, err := decodePage(thousand)
+	require.NoError(t, err)
+	padded := strings.Replace(pageText(10), "{", `{"padding":"`+strings.Repeat("-", 4<<20)+`",`, 1)
+	tests := []struct {
+		name   string
+		answer string
+		read   func(*CdnClient) (any, error)
+	}{
+		{"a task by its id", thousand, func(client *CdnClient) (any, error) {
+			return client.GetExportTask(t.Context(), page.tasks[0].TaskID)
+		}},
+		{"the tasks of a padded page", padded, func(client *CdnClient) (any, error) {
+			return client.ListExportTasks(t.Context(), nil)
+		}},
+		{"what a poll has found", thousand, func(client *CdnClient) (any, error) {
+			page, err := client.ListExportTasks(t.Context(), nil)
+			if err != nil {
+				return nil, err
+			}
+			reader, found := client.poller.newReader(t.Context())
+			reader.yield(page.Data[0], nil)
+			return found, nil
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			client := newTestClient(t, roundTripper(func(*http.Request) (*http.Response, error) {
+				return reply(200, test.answer), nil
+			}))
+			kept := make([]any, answers)
+			before := heapAlloc()
+			for i := range kept {
+				kept[i], err = test.read(client)
+				require.NoError(t, err)
+			}
+			used := heapAlloc() - before
+			runtime.KeepAlive(kept)
+			assert.Less(t, used, int64(answers*len(test.answer)/4))
+		})
 	}
 }

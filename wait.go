@@ -380,7 +380,7 @@ func (p *poller) firstView(ctx context.Context) (*view, error) {
 func (p *poller) newReader(ctx context.Context) (reader *listReader, found *[]ExportTask) {
 	found = new([]ExportTask)
 	reader = newListReader(0, func(task ExportTask, _ error) bool {
-		*found = append(*found, task)
+		*found = append(*found, task.unshared()) // they are kept from poll to poll, and by watches not taken from
 		return true
 	})
 	reader.again = true
