@@ -7,6 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,6 +86,28 @@ func BenchmarkNewCdnClient(b *testing.B) {
 		if _, err := cdn.NewCdnClient(cdn.WithAKSK("ak", "sk")); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkProgram builds a program that lists a page, with this package and with the official SDK, and
+// says how large it is.
+func BenchmarkProgram(b *testing.B) {
+	for _, client := range []string{"ours", "official"} {
+		b.Run(client, func(b *testing.B) {
+			binary := filepath.Join(b.TempDir(), "program")
+			for b.Loop() {
+				output, err := exec.CommandContext(b.Context(), "go", "build", "-o", binary, "./testdata/program/"+client).CombinedOutput()
+				if err != nil {
+					b.Fatalf("%v: %s", err, output)
+				}
+			}
+			built, err := os.Stat(binary)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(built.Size())/1e6, "MB")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
 }
 
