@@ -95,10 +95,11 @@ func commonPrefix(a, b string) int {
 	return n
 }
 
-// RateLimiter holds back requests so that a quota is kept. Wait returns nil when the next request
-// may be sent, or an error when ctx ends first; it must be safe for concurrent use. A *rate.Limiter
-// of golang.org/x/time/rate is one.
+// RateLimiter holds back requests so that a quota is kept. A *rate.Limiter of golang.org/x/time/rate
+// is one.
 type RateLimiter interface {
+	// Wait returns nil when the next request may be sent, or an error when ctx ends first. It must be
+	// safe for concurrent use.
 	Wait(ctx context.Context) error
 }
 
