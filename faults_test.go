@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -111,6 +112,12 @@ var faults = []fault{
 		},
 		list:   outcome{err: "ErrMalformedResponse, io.ErrUnexpectedEOF", attempts: 4, connections: 4, requests: 4},
 		create: outcome{err: "ErrMalformedResponse, io.ErrUnexpectedEOF", unknown: true, attempts: 1, connections: 1, requests: 1},
+	},
+	{
+		name:   "header cut within a line",
+		serve:  func(c *faultConn) { c.readRequest(); c.send("HTTP/1.1 200 OK\r\nContent-Le") },
+		list:   outcome{err: "textproto.ProtocolError", attempts: 4, connections: 4, requests: 4},
+		create: outcome{err: "textproto.ProtocolError", unknown: true, attempts: 1, connections: 1, requests: 1},
 	},
 	{
 		name: "Content-Length too long, connection kept",
@@ -516,6 +523,7 @@ func errorTargets(err error) string {
 	var answer *cdn.APIError
 	var certificate *tls.CertificateVerificationError
 	var validity x509.CertificateInvalidError
+	var header textproto.ProtocolError
 	var lookup *net.DNSError
 	isLookup := errors.As(err, &lookup)
 	var found []string
@@ -532,6 +540,7 @@ func errorTargets(err error) string {
 		{"syscall.ECONNRESET", errors.Is(err, syscall.ECONNRESET)},
 		{"*tls.CertificateVerificationError", errors.As(err, &certificate)},
 		{"x509.Expired", errors.As(err, &validity) && validity.Reason == x509.Expired},
+		{"textproto.ProtocolError", errors.As(err, &header)},
 		{"*net.DNSError", isLookup},
 		{"IsNotFound", isLookup && lookup.IsNotFound},
 		{"IsTemporary", isLookup && lookup.IsTemporary},

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -219,12 +220,14 @@ func isRetryable(status int) bool {
 func mayPass(err error) bool {
 	var lookup *net.DNSError
 	var operation *net.OpError
+	var header textproto.ProtocolError // an answer that was cut within a line of its header
 	switch {
 	case isTLSFault(err):
 		return false
 	case errors.As(err, &lookup):
 		return !lookup.IsNotFound
-	case isTimeout(err), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &operation):
+	case isTimeout(err), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.As(err, &operation), errors.As(err, &header):
 		return true
 	}
 	// net/http does not export the errors of its HTTP/2: a stream that was reset, a connection that
