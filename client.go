@@ -157,7 +157,7 @@ func (c *call) failure(err error) error {
 	}
 	a := c.answer
 	if a != nil && !isSuccess(a.status) {
-		return fmt.Errorf("cdn: %s: %w; the last answer before that: %w", c.operation, err, c.apiError())
+		return fmt.Errorf("cdn: %s: %w; the last answer before that: %w", c.operation, err, inner(c.apiError()))
 	}
 	if a == nil {
 		a = &answer{}

@@ -253,7 +253,7 @@ func (d *download) pause(ctx context.Context, pauses *backoff.ExponentialBackOff
 func (d *download) fetchLink(ctx context.Context) error {
 	task, err := d.client.GetExportTask(ctx, d.taskID)
 	if err != nil {
-		return err
+		return inner(err)
 	}
 	id := excerpt(d.taskID, maxExcerpt)
 	switch {

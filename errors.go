@@ -161,6 +161,20 @@ func (e *AmbiguousExportError) Error() string {
 // Unwrap is ErrAmbiguousExport.
 func (e *AmbiguousExportError) Unwrap() error { return ErrAmbiguousExport }
 
+// inner is the error of a call that another call has made for the user.
+func inner(err error) error {
+	if err == nil {
+		return nil
+	}
+	return innerError{err}
+}
+
+// innerError leaves it to the outer call's error to name the package.
+type innerError struct{ error }
+
+func (e innerError) Error() string { return strings.TrimPrefix(e.error.Error(), "cdn: ") }
+func (e innerError) Unwrap() error { return e.error }
+
 // answerNotes is what the text of an error adds about the last answer: its status, 0 where it is
 // said already or there was none, the request id, and the attempts where they were several.
 func answerNotes(status int, requestID string, attempts int) string {

@@ -1,12 +1,15 @@
 package cdn
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -167,4 +170,91 @@ func TestAPIErrorAsOfficial(t *testing.T) {
 
 	var other *sdkerr.ConnectionError
 	assert.False(t, errors.As(err, &other))
+}
+
+// Calls that make other calls say "cdn:" once, before the name of the call that the user made.
+func TestErrorsNameThePackageOnce(t *testing.T) {
+	forbidding := func(method string, filtered bool) func(*http.Request) (*http.Response, error) {
+		return func(req *http.Request) (*http.Response, error) {
+			if req.Method == method && (req.URL.Query().Get("task_id") != "") == filtered {
+				return reply(403, `{"error":{"error_code":"CDN.0403","error_msg":"no"}}`), nil
+			}
+			return nil, nil
+		}
+	}
+	busy := func(*http.Request) (*http.Response, error) { return reply(503, "busy"), nil }
+	const refusal = "403 Forbidden: CDN.0403: no"
+	for _, c := range []struct {
+		name   string
+		before func(*http.Request) (*http.Response, error)
+		call   func(context.Context, *CdnClient) error
+		want   string
+	}{
+		{"Export, listing", forbidding("GET", false), exportOnce, "Export: ListExportTasks: " + refusal},
+		{"Export, creating", forbidding("POST", false), exportOnce, "Export: CreateExportTask: " + refusal},
+		{"Export, waiting", forbidding("GET", true), exportOnce, "Export: created-1: GetExportTask: " + refusal},
+		{"WaitForExportTask", forbidding("GET", false), waitOnce, "WaitForExportTask: 1: ListExportTasks: " + refusal},
+		{"WaitForExportTask, time-out", busy, waitOnce,
+			"WaitForExportTask: 1: context deadline exceeded; the last poll failed: ListExportTasks: 503 Service Unavailable: busy (4 attempts)"},
+		{"WatchExportTasks", forbidding("GET", false), watchOnce, "WatchExportTasks: ListExportTasks: " + refusal},
+		{"Download", forbidding("GET", true), downloadOnce, "Download: GetExportTask: " + refusal},
+		{"ExportTasks", forbidding("GET", false), readOnce, "ExportTasks: " + refusal},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+				defer cancel()
+				err := c.call(ctx, newTestClient(t, &fakeService{before: c.before}))
+				require.Error(t, err)
+				assert.Equal(t, "cdn: "+c.want, err.Error())
+			})
+		})
+	}
+}
+
+// A call that is cancelled in a pause says what it was waiting for.
+func TestCancelledCallTellsTheLastAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		time.AfterFunc(10*time.Second, cancel)
+		client := newTestClient(t, roundTripper(func(*http.Request) (*http.Response, error) {
+			return reply(503, "busy", "Retry-After", "60", "X-Request-Id", "r-1"), nil
+		}))
+		_, err := client.ListExportTasks(ctx, nil)
+		require.ErrorIs(t, err, context.Canceled)
+		assert.Regexp(t, `^cdn: ListExportTasks: .*context canceled; the last answer before that: ListExportTasks: 503 Service Unavailable: busy \(request id r-1\)$`, err.Error())
+		var answer *APIError
+		require.ErrorAs(t, err, &answer)
+		assert.Equal(t, time.Minute, answer.RetryAfter)
+	})
+}
+
+func exportOnce(ctx context.Context, client *CdnClient) error {
+	_, err := client.Export(ctx, &CreateExportTaskRequest{})
+	return err
+}
+
+func waitOnce(ctx context.Context, client *CdnClient) error {
+	_, err := client.WaitForExportTask(ctx, "1")
+	return err
+}
+
+func watchOnce(ctx context.Context, client *CdnClient) error {
+	for _, err := range client.WatchExportTasks(ctx) {
+		return err
+	}
+	return nil
+}
+
+func downloadOnce(ctx context.Context, client *CdnClient) error {
+	_, err := client.Download(ctx, "1", io.Discard)
+	return err
+}
+
+func readOnce(ctx context.Context, client *CdnClient) error {
+	for _, err := range client.ExportTasks(ctx, nil) {
+		return err
+	}
+	return nil
 }

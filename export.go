@@ -69,6 +69,7 @@ func (c *CdnClient) createAndFind(ctx context.Context, request *CreateExportTask
 		return nil, err
 	}
 	answer, err := c.CreateExportTask(ctx, request)
+	err = inner(err)
 	switch {
 	case err == nil && answer.TaskID != "":
 		return &ExportTask{TaskID: answer.TaskID}, nil

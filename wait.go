@@ -207,9 +207,13 @@ func newPoller(c *CdnClient, o *options) *poller {
 	const name = "ListExportTasks"
 	return &poller{
 		list: func(ctx context.Context, request *ListExportTasksRequest) (*ListExportTasksResponse, error) {
-			return c.list(ctx, name, request)
+			page, err := c.list(ctx, name, request)
+			return page, inner(err)
 		},
-		get:      c.GetExportTask,
+		get: func(ctx context.Context, taskID string) (*ExportTask, error) {
+			task, err := c.GetExportTask(ctx, taskID)
+			return task, inner(err)
+		},
 		min:      o.minPoll,
 		max:      o.maxPoll,
 		logger:   o.logger,
