@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -20,15 +21,22 @@ import (
 	"example.com/huaweicloud/cdn"
 )
 
-// asProgram makes the test binary behave as the program, so that a test can send it signals.
+// asProgram makes the test binary behave as the program, so that a test can send it signals, or as one
+// that uses the vendor's client.
 const asProgram = "CDN_SANDBOX_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
+	switch os.Getenv(asProgram) {
+	case "":
+		goleak.VerifyTestMain(m)
+	case "official client":
+		if err := useOfficialClient(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	default:
 		main()
-		return
 	}
-	goleak.VerifyTestMain(m)
 }
 
 // sandbox runs the program in this process; end stops it and returns its exit status.
