@@ -9,7 +9,6 @@ import (
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/provider"
 	cdn "github.com/huaweicloud/huaweicloud-sdk-go-v3/services/cdn/v2"
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/cdn/v2/model"
-	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/cdn/v2/region"
 )
 
 func main() {
@@ -28,11 +27,11 @@ func list() (*model.ListExportTasksResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	site, err := region.SafeValueOf("cn-north-1")
+	cnNorth1, err := site()
 	if err != nil {
 		return nil, err
 	}
-	http, err := cdn.CdnClientBuilder().WithRegion(site).WithCredential(credentials).SafeBuild()
+	http, err := cdn.CdnClientBuilder().WithRegion(cnNorth1).WithCredential(credentials).SafeBuild()
 	if err != nil {
 		return nil, err
 	}
