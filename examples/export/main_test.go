@@ -244,7 +244,12 @@ func TestInterruptWhileDownloading(t *testing.T) {
 	srv := live(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	at(srv, isDownload, cancel)
+	srv.Inject(cdntest.Fault{Delay: time.Hour, Match: func(r *http.Request) bool {
+		if isDownload(r) {
+			cancel()
+		}
+		return isDownload(r)
+	}})
 	path := target(t)
 	got := runWith(ctx, "-endpoint", srv.URL, "-o", path)
 	assert.Equal(t, 130, got.status)
