@@ -59,7 +59,7 @@ func (c *CdnClient) Download(ctx context.Context, taskID string, w io.Writer, op
 	}
 	n, err := c.download(ctx, taskID, writerSink{w}, opts)
 	if err != nil {
-		return n, fmt.Errorf("cdn: %s: %w", name, err)
+		return n, fmt.Errorf("cdn: %s: %w", name, ofTask(taskID, err))
 	}
 	return n, nil
 }
@@ -72,7 +72,7 @@ func (c *CdnClient) Download(ctx context.Context, taskID string, w io.Writer, op
 func (c *CdnClient) DownloadFile(ctx context.Context, taskID, path string, opts ...DownloadOption) (int64, error) {
 	n, err := c.downloadFile(ctx, taskID, path, opts)
 	if err != nil {
-		return n, fmt.Errorf("cdn: DownloadFile: %w", err)
+		return n, fmt.Errorf("cdn: DownloadFile: %w", ofTask(taskID, err))
 	}
 	return n, nil
 }
@@ -119,7 +119,7 @@ func (c *CdnClient) download(ctx context.Context, taskID string, to sink, opts [
 	d := &download{client: c, store: c.store, taskID: taskID, sink: to, report: options.progress, total: -1}
 	err := d.run(ctx)
 	if err != nil && d.written > 0 {
-		return d.written, fmt.Errorf("%s: at byte %d: %w", excerpt(taskID, maxExcerpt), d.written, err)
+		return d.written, fmt.Errorf("at byte %d: %w", d.written, err)
 	}
 	return d.written, err
 }
@@ -255,18 +255,17 @@ func (d *download) fetchLink(ctx context.Context) error {
 	if err != nil {
 		return inner(err)
 	}
-	id := excerpt(d.taskID, maxExcerpt)
 	switch {
 	case task.Status == ExportTaskFail:
-		return fmt.Errorf("%w: %s", ErrTaskFailed, id)
+		return ErrTaskFailed
 	case task.Status != ExportTaskSuccess:
-		return fmt.Errorf("%w: %s has the status %q", ErrTaskNotFinished, id, excerpt(string(task.Status), maxExcerpt))
+		return fmt.Errorf("%w: it has the status %q", ErrTaskNotFinished, excerpt(string(task.Status), maxExcerpt))
 	case task.DownloadLink == "":
-		return fmt.Errorf("%w: %s is finished and has no download link", ErrMalformedResponse, id)
+		return fmt.Errorf("%w: the task is finished and has no download link", ErrMalformedResponse)
 	}
 	link, err := url.Parse(task.DownloadLink)
 	if err != nil {
-		return fmt.Errorf("%w: %s has a download link that is not a URL", ErrMalformedResponse, id)
+		return fmt.Errorf("%w: the download link is not a URL", ErrMalformedResponse)
 	}
 	d.link = link
 	return d.store.checkLink(link)

@@ -138,6 +138,7 @@ func TestDownloadOfATaskWithoutFile(t *testing.T) {
 			_, err := download(t, client, srv.AddTask(test.task, nil).TaskID)
 			require.ErrorIs(t, err, test.want)
 			assert.ErrorContains(t, err, test.text)
+			assert.Regexp(t, "^cdn: Download: [0-9a-f]{32}: ", err.Error(), "it names the task")
 			assert.NotContains(t, err.Error(), "s3cret")
 		})
 	}
@@ -162,6 +163,7 @@ func TestDownloadRefusesBadArguments(t *testing.T) {
 	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
 	_, err = client.DownloadFile(t.Context(), id, filepath.Join(t.TempDir(), "no", "folder"))
 	require.ErrorIs(t, err, fs.ErrNotExist)
+	assert.ErrorContains(t, err, "cdn: DownloadFile: "+id+": ", "it names the task")
 	assert.Empty(t, srv.Requests(), "nothing was sent")
 }
 

@@ -175,6 +175,14 @@ type innerError struct{ error }
 func (e innerError) Error() string { return strings.TrimPrefix(e.error.Error(), "cdn: ") }
 func (e innerError) Unwrap() error { return e.error }
 
+// ofTask names the task that an error is about, where there is one to name.
+func ofTask(id string, err error) error {
+	if id == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", excerpt(id, maxExcerpt), err)
+}
+
 // answerNotes is what the text of an error adds about the last answer: its status, 0 where it is
 // said already or there was none, the request id, and the attempts where they were several.
 func answerNotes(status int, requestID string, attempts int) string {

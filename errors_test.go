@@ -197,7 +197,7 @@ func TestErrorsNameThePackageOnce(t *testing.T) {
 		{"WaitForExportTask, time-out", busy, waitOnce,
 			"WaitForExportTask: 1: context deadline exceeded; the last poll failed: ListExportTasks: 503 Service Unavailable: busy (4 attempts)"},
 		{"WatchExportTasks", forbidding("GET", false), watchOnce, "WatchExportTasks: ListExportTasks: " + refusal},
-		{"Download", forbidding("GET", true), downloadOnce, "Download: GetExportTask: " + refusal},
+		{"Download", forbidding("GET", true), downloadOnce, "Download: 1: GetExportTask: " + refusal},
 		{"ExportTasks", forbidding("GET", false), readOnce, "ExportTasks: " + refusal},
 	} {
 		t.Run(c.name, func(t *testing.T) {

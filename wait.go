@@ -52,11 +52,11 @@ func (c *CdnClient) waitForExportTask(ctx context.Context, taskID string) (*Expo
 	select {
 	case result := <-w.result:
 		if result.err != nil {
-			return nil, fmt.Errorf("%s: %w", excerpt(taskID, maxExcerpt), result.err)
+			return nil, ofTask(taskID, result.err)
 		}
 		return finished(&result.task)
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%s: %w", excerpt(taskID, maxExcerpt), c.poller.endOf(ctx))
+		return nil, ofTask(taskID, c.poller.endOf(ctx))
 	}
 }
 
