@@ -120,10 +120,21 @@ func TestOfficialSDKTakesNoContext(t *testing.T) {
 }
 
 func TestOfficialSDKDoesNotRetry(t *testing.T) {
-	endpoint, requests := serve(t, 429, `{"error_code":"APIGW.0308","error_msg":"slow down"}`, "Retry-After", "0")
-	_, err := newOfficialClient(t, endpoint, nil).ListExportTasks(&model.ListExportTasksRequest{})
-	require.Error(t, err)
-	assert.Equal(t, 1, *requests)
+	srv := cdntest.NewServer(cdntest.WithAKSK("ak", "sk"))
+	defer srv.Close()
+	throttled := cdntest.Fault{
+		Status: 429, Header: http.Header{"Retry-After": {"0"}}, Times: 1,
+		Body: `{"error_code":"APIGW.0308","error_msg":"slow down"}`,
+	}
+	srv.Inject(throttled)
+	_, err := newOfficialClient(t, srv.URL, nil).ListExportTasks(&model.ListExportTasksRequest{})
+	require.ErrorContains(t, err, "APIGW.0308")
+	assert.Len(t, srv.Requests(), 1)
+
+	srv.Inject(throttled)
+	page, err := srv.NewClient().ListExportTasks(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, 2, page.Attempts)
 }
 
 func TestOfficialSDKReadsAnswersOfAnySize(t *testing.T) {
