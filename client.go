@@ -68,7 +68,9 @@ func newCdnClient(opts []Option) (*CdnClient, error) {
 	return client, nil
 }
 
-// CloseIdleConnections closes the connections that no call is using. Calls after it open new ones.
+// CloseIdleConnections closes the connections that no call is using. Calls after it open new ones. They
+// are those of the transport, which with [WithHTTPClient] others may share, and which must have a method
+// of this name for anything to happen.
 func (c *CdnClient) CloseIdleConnections() { c.store.http.CloseIdleConnections() }
 
 // Format prints the type's name only, whatever the verb: what a client holds is nobody's business.

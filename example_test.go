@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"strings"
 	"time"
 
@@ -120,6 +121,53 @@ func Example_errors() {
 	// 401 APIGW.0301 true
 }
 
+// A client can be part of what is logged or printed: it shows its type and no secret.
+func ExampleCdnClient_LogValue() {
+	client, err := cdn.NewCdnClient(cdn.WithAKSK("MYACCESSKEY", "my-secret-key"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	stdoutLogger().Info("ready", "client", client)
+	fmt.Printf("%+v\n", client)
+	// Output:
+	// level=INFO msg=ready client=*cdn.CdnClient
+	// *cdn.CdnClient
+}
+
+// A program that calls once a day does not keep its connections until the next day.
+func ExampleCdnClient_CloseIdleConnections() {
+	srv := cdntest.NewServer()
+	defer srv.Close()
+	client := srv.NewClient()
+
+	ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{
+		GotConn: func(got httptrace.GotConnInfo) { fmt.Println("a connection is used again:", got.Reused) },
+	})
+	for call := range 3 {
+		if call == 2 {
+			client.CloseIdleConnections()
+		}
+		if _, err := client.ListExportTasks(ctx, nil); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	// Output:
+	// a connection is used again: false
+	// a connection is used again: true
+	// a connection is used again: false
+}
+
+// What a command tells its users of the regions that it knows.
+func ExampleRegions() {
+	fmt.Println("regions:", strings.Join(cdn.Regions(), ", "))
+	fmt.Println("default:", cdn.DefaultRegion)
+	// Output:
+	// regions: ap-southeast-1, cn-north-1, eu-west-101
+	// default: cn-north-1
+}
+
 // A request to another API of the vendor's, signed to be sent within 15 minutes.
 func ExampleSigner_Sign() {
 	signer := cdn.Signer{AccessKey: "MYACCESSKEY", SecretKey: "my-secret-key"}
@@ -173,4 +221,11 @@ func ExampleSigner_Verify() {
 	// Output:
 	// 401
 	// 200 welcome
+}
+
+// A signer shows whose it is where it is logged, and neither of its secrets.
+func ExampleSigner_LogValue() {
+	signer := cdn.Signer{AccessKey: "MYACCESSKEY", SecretKey: "my-secret-key", SecurityToken: "my-security-token"}
+	stdoutLogger().Info("signing", "signer", signer)
+	// Output: level=INFO msg=signing signer=cdn.Signer{AccessKey:MYACCESSKEY}
 }

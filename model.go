@@ -191,16 +191,25 @@ func (t *ExportTask) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// LogValue logs the task without the query of its download link, which lets anyone read the file.
+// LogValue logs the task without the query of its download link, which lets anyone read the file, and
+// without times that are zero.
 func (t ExportTask) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("task_id", t.TaskID),
 		slog.String("task_name", t.TaskName),
 		slog.String("status", string(t.Status)),
 		slog.String("download_link", redactLink(t.DownloadLink)),
-		slog.Time("create_time", t.CreateTime),
-		slog.Time("update_time", t.UpdateTime),
+		timeAttr("create_time", t.CreateTime),
+		timeAttr("update_time", t.UpdateTime),
 	)
+}
+
+// timeAttr is nothing at all for the zero time.
+func timeAttr(key string, t time.Time) slog.Attr {
+	if t.IsZero() {
+		return slog.Attr{}
+	}
+	return slog.Time(key, t)
 }
 
 // redactLink is link without what makes it a key to the file: its query, fragment and user.

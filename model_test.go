@@ -123,6 +123,8 @@ func TestExportTaskIsLoggedWithoutTheKeyToItsFile(t *testing.T) {
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("done", "task", task)
 	assert.Contains(t, out.String(), `"download_link":"https://store.example/f.csv?redacted"`)
 	assert.Contains(t, out.String(), `"task_id":"id-1"`)
+	assert.Contains(t, out.String(), `"create_time":"1970-01-01T`)
+	assert.NotContains(t, out.String(), "update_time", "it is zero")
 	for _, secret := range []string{"s3cret", "pw", "frag"} {
 		assert.NotContains(t, out.String(), secret)
 	}

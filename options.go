@@ -100,6 +100,10 @@ func WithInsecureHTTP() Option {
 
 // WithHTTPClient sends requests with client's transport, cookies and time-out, which then bounds a
 // whole call. The client is copied, not changed. Redirects are not followed whatever it says of them.
+// Downloads have the transport, and the time-out for each attempt: see [CdnClient.Download].
+//
+// The transport takes the place of the default one with all its settings: 10 s to connect, 10 s for TLS,
+// 30 s to the first byte of an answer, 256 KiB of headers, 256 idle connections to a host.
 func WithHTTPClient(client *http.Client) Option {
 	return func(o *options) error {
 		if client == nil {

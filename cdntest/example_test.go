@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -75,4 +76,204 @@ func ExampleServer_Inject() {
 	_, err := srv.NewClient().ListExportTasks(ctx, nil)
 	fmt.Println(errors.Is(err, cdn.ErrThrottled))
 	// Output: true
+}
+
+// The code under test takes an endpoint and keys; a test gives it those of a server of its own.
+func ExampleNewServer() {
+	srv := cdntest.NewServer(cdntest.WithSampleTasks(3))
+	defer srv.Close()
+	countTasks := func(endpoint, ak, sk string) (int, error) { // the code under test
+		client, err := cdn.NewCdnClient(cdn.WithEndpoint(endpoint), cdn.WithAKSK(ak, sk))
+		if err != nil {
+			return 0, err
+		}
+		page, err := client.ListExportTasks(context.Background(), nil)
+		if err != nil {
+			return 0, err
+		}
+		return page.Total, nil
+	}
+
+	n, err := countTasks(srv.URL, srv.AK, srv.SK)
+	fmt.Println(n, err)
+	// Output: 3 <nil>
+}
+
+// A program that takes the server's settings from its user says what is wrong with them.
+func ExampleListen() {
+	for _, most := range []int{0, 20} {
+		srv, err := cdntest.Listen(cdntest.WithPageCap(most))
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		fmt.Println("listening, pages of at most", most)
+		srv.Close()
+	}
+	// Output:
+	// cdntest: WithPageCap: 0 is less than 1
+	// listening, pages of at most 20
+}
+
+// The server goes away while a call waits for its answer; closing does not wait for the call.
+func ExampleServer_Close() {
+	srv := cdntest.NewServer()
+	client := srv.NewClient(cdn.WithRetryPolicy(cdn.RetryPolicy{MaxAttempts: 1}))
+	arrived := make(chan struct{})
+	srv.Inject(cdntest.Fault{
+		Match: func(*http.Request) bool { close(arrived); return true },
+		Delay: time.Hour,
+	})
+
+	ended := make(chan error)
+	go func() {
+		_, err := client.ListExportTasks(context.Background(), nil)
+		ended <- err
+	}()
+	<-arrived
+	srv.Close()
+	fmt.Println("the call fails:", <-ended != nil)
+	// Output: the call fails: true
+}
+
+// A test that is about failures has its client give up at once.
+func ExampleServer_NewClient() {
+	srv := cdntest.NewServer()
+	defer srv.Close()
+	client := srv.NewClient(cdn.WithRetryPolicy(cdn.RetryPolicy{MaxAttempts: 1}))
+
+	srv.Inject(cdntest.Fault{Status: http.StatusServiceUnavailable, Times: -1})
+	_, err := client.ListExportTasks(context.Background(), nil)
+	var answer *cdn.APIError
+	fmt.Println(errors.As(err, &answer), len(srv.Requests()))
+	// Output: true 1
+}
+
+// A task with a file is finished and has a link to it; others are what their status says.
+func ExampleServer_AddTask() {
+	srv := cdntest.NewServer()
+	defer srv.Close()
+
+	finished := srv.AddTask(cdn.ExportTask{TaskName: "daily"}, []byte("time,domain,flux\n"))
+	running := srv.AddTask(cdn.ExportTask{TaskName: "weekly"}, nil)
+	failed := srv.AddTask(cdn.ExportTask{TaskName: "monthly", Status: cdn.ExportTaskFail}, nil)
+
+	for _, task := range []cdn.ExportTask{finished, running, failed} {
+		fmt.Println(task.TaskName, task.Status, "link:", task.DownloadLink != "")
+	}
+	// Output:
+	// daily success link: true
+	// weekly processing link: false
+	// monthly fail link: false
+}
+
+// What a test checks after the code that creates tasks has run.
+func ExampleServer_Tasks() {
+	srv := cdntest.NewServer(cdntest.WithExportTime(0))
+	defer srv.Close()
+	client := srv.NewClient()
+
+	for _, what := range []cdn.StatType{cdn.StatTypeFlux, cdn.StatTypeReqNum} {
+		if _, err := client.CreateExportTask(context.Background(), &cdn.CreateExportTaskRequest{StatType: what}); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	for _, task := range srv.Tasks() {
+		fmt.Println(strings.TrimRight(task.TaskName, "_0123456789"), task.Status)
+	}
+	// Output:
+	// req_num success
+	// flux success
+}
+
+// A task fails while the code under test waits for it.
+func ExampleServer_UpdateTask() {
+	srv := cdntest.NewServer()
+	defer srv.Close()
+	task := srv.AddTask(cdn.ExportTask{Status: "processing"}, nil)
+	client := srv.NewClient(cdn.WithPollInterval(time.Millisecond, 10*time.Millisecond))
+
+	go srv.UpdateTask(task.TaskID, func(task *cdn.ExportTask) { task.Status = cdn.ExportTaskFail })
+	_, err := client.WaitForExportTask(context.Background(), task.TaskID)
+	fmt.Println(errors.Is(err, cdn.ErrTaskFailed))
+	// Output: true
+}
+
+// A task that was in the list is there no longer.
+func ExampleServer_RemoveTask() {
+	srv := cdntest.NewServer()
+	defer srv.Close()
+	task := srv.AddTask(cdn.ExportTask{}, nil)
+
+	fmt.Println(srv.RemoveTask(task.TaskID))
+	_, err := srv.NewClient().GetExportTask(context.Background(), task.TaskID)
+	fmt.Println(errors.Is(err, cdn.ErrTaskNotFound))
+	fmt.Println(srv.RemoveTask(task.TaskID))
+	// Output:
+	// true
+	// true
+	// false
+}
+
+// A file is replaced, and then lost although its task is finished.
+func ExampleServer_SetContent() {
+	srv := cdntest.NewServer()
+	defer srv.Close()
+	task := srv.AddTask(cdn.ExportTask{}, []byte("first\n"))
+	client := srv.NewClient()
+
+	srv.SetContent(task.TaskID, []byte("second\n"))
+	if _, err := client.Download(context.Background(), task.TaskID, os.Stdout); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	srv.SetContent(task.TaskID, nil)
+	_, err := client.Download(context.Background(), task.TaskID, os.Stdout)
+	fmt.Println("finished and no link:", errors.Is(err, cdn.ErrMalformedResponse))
+	// Output:
+	// second
+	// finished and no link: true
+}
+
+// What the code under test sent, to the byte.
+func ExampleServer_Requests() {
+	srv := cdntest.NewServer()
+	defer srv.Close()
+
+	_, err := srv.NewClient().CreateExportTask(context.Background(), &cdn.CreateExportTaskRequest{
+		DomainNames: []string{"www.example.com", "img.example.com"},
+		StartTime:   time.Date(2026, time.March, 1, 0, 0, 0, 0, time.UTC),
+		Interval:    time.Hour,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, request := range srv.Requests() {
+		fmt.Println(request.Method, request.Path)
+		fmt.Println(string(request.Body))
+	}
+	// Output:
+	// POST /v1/cdn/statistics/export-tasks
+	// {"domain_name":"www.example.com,img.example.com","start_time":1772323200000,"interval":3600}
+}
+
+// An outage lasts until the test ends it.
+func ExampleServer_ClearFaults() {
+	srv := cdntest.NewServer()
+	defer srv.Close()
+	client := srv.NewClient(cdn.WithRetryPolicy(cdn.RetryPolicy{MaxAttempts: 1}))
+
+	srv.Inject(cdntest.Fault{DropConnection: true, Times: -1})
+	_, err := client.ListExportTasks(context.Background(), nil)
+	fmt.Println("during the outage, it fails:", err != nil)
+
+	srv.ClearFaults()
+	_, err = client.ListExportTasks(context.Background(), nil)
+	fmt.Println("after it:", err)
+	// Output:
+	// during the outage, it fails: true
+	// after it: <nil>
 }

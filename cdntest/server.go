@@ -20,8 +20,9 @@ const readHeaderTimeout = 10 * time.Second
 type Server struct {
 	// URL is the endpoint, of the form http://127.0.0.1:port, without a slash at the end.
 	URL string
-	// AK and SK are the key pair that the server accepts.
+	// AK is the access key that the server accepts.
 	AK string
+	// SK is the secret key that belongs to it.
 	SK string `json:"-"`
 
 	service *service

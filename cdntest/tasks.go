@@ -54,7 +54,8 @@ func (s *Server) RemoveTask(id string) bool {
 }
 
 // SetContent replaces the file of the task with this id, and reports whether there is such a task.
-// The file gets a new ETag and modification time; links to it stay good. A nil content removes it.
+// The file gets a new ETag and modification time; links to it stay good. A nil content removes it: links that
+// are out get the store's 404, and the list shows none any more.
 func (s *Server) SetContent(id string, content []byte) bool {
 	return s.service.store.setFile(id, content)
 }

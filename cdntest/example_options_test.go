@@ -1,0 +1,230 @@
+package cdntest_test
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"example.com/huaweicloud/cdn"
+	"example.com/huaweicloud/cdn/cdntest"
+)
+
+// A program listens where its user says; port 0 is a free one, and an address in use is an error.
+func ExampleWithAddr() {
+	srv, err := cdntest.Listen(cdntest.WithAddr("127.0.0.1:0"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Close()
+	fmt.Println("a free port:", !strings.HasSuffix(srv.URL, ":0"))
+
+	_, err = cdntest.Listen(cdntest.WithAddr(strings.TrimPrefix(srv.URL, "http://")))
+	var failed *net.OpError
+	if errors.As(err, &failed) {
+		fmt.Println("the same one again: cannot", failed.Op)
+	}
+	// Output:
+	// a free port: true
+	// the same one again: cannot listen
+}
+
+// The server takes the keys that the program has in its settings, and no others.
+func ExampleWithAKSK() {
+	srv := cdntest.NewServer(cdntest.WithAKSK("MYACCESSKEY", "my-secret-key"))
+	defer srv.Close()
+
+	for _, secret := range []string{"my-secret-key", "my-old-secret-key"} {
+		client := srv.NewClient(cdn.WithAKSK("MYACCESSKEY", secret))
+		_, err := client.ListExportTasks(context.Background(), nil)
+		fmt.Println(secret, "is refused:", errors.Is(err, cdn.ErrUnauthorized))
+	}
+	// Output:
+	// my-secret-key is refused: false
+	// my-old-secret-key is refused: true
+}
+
+// With temporary keys, a client that leaves the security token out is refused.
+func ExampleWithSecurityToken() {
+	srv := cdntest.NewServer(cdntest.WithSecurityToken("my-security-token"))
+	defer srv.Close()
+
+	_, err := srv.NewClient().ListExportTasks(context.Background(), nil)
+	fmt.Println("with the token:", err)
+
+	_, err = srv.NewClient(cdn.WithAKSK(srv.AK, srv.SK)).ListExportTasks(context.Background(), nil)
+	fmt.Println("without it:", errors.Is(err, cdn.ErrUnauthorized))
+	// Output:
+	// with the token: <nil>
+	// without it: true
+}
+
+// A plain GET, which is not signed, as a browser or a script would send it.
+func ExampleWithNoAuth() {
+	srv := cdntest.NewServer(cdntest.WithNoAuth())
+	defer srv.Close()
+
+	resp, err := http.Get(srv.URL + "/v1/cdn/statistics/export-tasks?task_id=&task_name=")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%d %s", resp.StatusCode, body)
+	// Output: 200 {"total":0,"data":[]}
+}
+
+// An export that takes no time, where a test is not about waiting.
+func ExampleWithExportTime() {
+	srv := cdntest.NewServer(cdntest.WithExportTime(0))
+	defer srv.Close()
+	client := srv.NewClient()
+
+	task, err := client.Export(context.Background(), &cdn.CreateExportTaskRequest{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(task.Status)
+	// Output: success
+}
+
+// What the code under test does where the service cannot make the file.
+func ExampleWithFailedExports() {
+	srv := cdntest.NewServer(cdntest.WithFailedExports(), cdntest.WithExportTime(0))
+	defer srv.Close()
+	client := srv.NewClient()
+
+	task, err := client.Export(context.Background(), &cdn.CreateExportTaskRequest{})
+	if errors.Is(err, cdn.ErrTaskFailed) {
+		fmt.Println("the task ended with", task.Status)
+	}
+	// Output: the task ended with fail
+}
+
+// A link that was kept for too long is refused as an object store does it.
+func ExampleWithLinkExpiry() {
+	start := time.Now()
+	var passed atomic.Int64
+	srv := cdntest.NewServer(
+		cdntest.WithClock(func() time.Time { return start.Add(time.Duration(passed.Load())) }),
+		cdntest.WithLinkExpiry(10*time.Minute),
+	)
+	defer srv.Close()
+	task := srv.AddTask(cdn.ExportTask{}, []byte("time,domain,flux\n"))
+
+	for range 2 {
+		resp, err := http.Get(task.DownloadLink)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(resp.Status)
+		_ = resp.Body.Close() // only the status is of interest
+		passed.Add(int64(11 * time.Minute))
+	}
+	// Output:
+	// 200 OK
+	// 403 Forbidden
+}
+
+// A download of one's own is checked against the sum that the store sends along.
+func ExampleWithContentMD5() {
+	srv := cdntest.NewServer(cdntest.WithContentMD5())
+	defer srv.Close()
+	task := srv.AddTask(cdn.ExportTask{}, []byte("time,domain,flux\n"))
+
+	resp, err := http.Get(task.DownloadLink)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	file, err := io.ReadAll(resp.Body)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	sum := md5.Sum(file)
+	fmt.Println(resp.Header.Get("Content-MD5") == base64.StdEncoding.EncodeToString(sum[:]))
+	// Output: true
+}
+
+// A page may be shorter than asked for; code that takes one page for all the tasks misses some.
+func ExampleWithPageCap() {
+	srv := cdntest.NewServer(cdntest.WithPageCap(2), cdntest.WithSampleTasks(5))
+	defer srv.Close()
+	client := srv.NewClient()
+
+	page, err := client.ListExportTasks(context.Background(), &cdn.ListExportTasksRequest{Limit: 100})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("a page has", len(page.Data), "of", page.Total)
+
+	n := 0
+	for _, err := range client.ExportTasks(context.Background(), nil) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		n++
+	}
+	fmt.Println("all pages have", n)
+	// Output:
+	// a page has 2 of 5
+	// all pages have 5
+}
+
+// Under load, the server remembers no more than the latest requests.
+func ExampleWithRequestLog() {
+	srv := cdntest.NewServer(cdntest.WithRequestLog(2))
+	defer srv.Close()
+	client := srv.NewClient()
+
+	for offset := range 50 {
+		if _, err := client.ListExportTasks(context.Background(), &cdn.ListExportTasksRequest{Offset: offset}); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	for _, request := range srv.Requests() {
+		fmt.Println("offset", request.Query.Get("offset"))
+	}
+	// Output:
+	// offset 48
+	// offset 49
+}
+
+// Tasks to look at, in all the states that a page may have to show.
+func ExampleWithSampleTasks() {
+	noon := time.Date(2026, time.March, 4, 12, 0, 0, 0, time.UTC)
+	srv := cdntest.NewServer(
+		cdntest.WithClock(func() time.Time { return noon }),
+		cdntest.WithSampleTasks(4),
+	)
+	defer srv.Close()
+
+	for _, task := range srv.Tasks() {
+		fmt.Println(task.UpdateTime.Format(time.DateTime), task.TaskName, task.Status)
+	}
+	// Output:
+	// 2026-03-04 12:00:00 flux_www.example.com_2026-03-04 success
+	// 2026-03-04 08:53:00 req_num_img.example.com_2026-03-04 processing
+	// 2026-03-04 05:46:00 flux_video.example.com_2026-03-04 fail
+	// 2026-03-04 02:39:00 req_num_download.example.com_2026-03-04 success
+}
