@@ -39,8 +39,9 @@
 // [ErrForbidden] and [ErrThrottled] are the service's refusals; [ErrTaskNotFound], [ErrTaskFailed] and
 // [ErrTaskNotFinished] are about one task; [ErrOutcomeUnknown] and [ErrAmbiguousExport] leave open which
 // task was created, if any; and [ErrMalformedResponse] is an answer that the service would not give,
-// such as a proxy's HTML. What may pass is tried again first, as [RetryPolicy] says. An answer that is an error is an [*APIError], with status, code,
-// message and the request id that the vendor's support asks for.
+// such as a proxy's HTML. What may pass is tried again first, as [RetryPolicy] says. An answer that is
+// an error is an [*APIError], with status, code, message and the request id that the vendor's support
+// asks for.
 //
 // # Signing other requests
 //

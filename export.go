@@ -20,8 +20,8 @@ import (
 // created twice.
 //
 // A task that is known is returned with the error too, so that it can be waited for again, and its id is
-// logged at info level once it is. While it is not, an error that wraps [ErrOutcomeUnknown] says that there may be one, and any other that there is
-// none.
+// logged at info level once it is. While it is not, an error that wraps [ErrOutcomeUnknown] says that
+// there may be one, and any other that there is none.
 func (c *CdnClient) Export(ctx context.Context, request *CreateExportTaskRequest) (*ExportTask, error) {
 	task, err := c.export(ctx, request)
 	if err != nil {

@@ -65,8 +65,9 @@ func WithCredentials(official *global.Credentials) Option {
 // WithRegion picks the site that answers, by region id: one of [Regions], or one for which the
 // official SDK's overrides name an endpoint: the variable HUAWEICLOUD_SDK_REGION_CDN_<REGION> (in
 // capitals, with _ for -), or the file ~/.huaweicloud/regions.yaml or whichever
-// HUAWEICLOUD_SDK_REGIONS_FILE names. Overrides of the built-in regions are looked up at the first
-// call, of other regions by [NewCdnClient]. [WithEndpoint] goes before a region.
+// HUAWEICLOUD_SDK_REGIONS_FILE names; of several endpoints the first counts. Overrides of the built-in
+// regions are looked up at the first call, of other regions by [NewCdnClient]. [WithEndpoint] goes
+// before a region.
 func WithRegion(id string) Option {
 	return func(o *options) error {
 		if id == "" {
