@@ -21,9 +21,14 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// notRun are commands that the test cannot run, and why.
+// notRun are commands that the test does not run, and why.
 var notRun = map[string]string{
-	".ci/run": "it runs this test",
+	".ci/run":                         "it runs this test",
+	"go test ./...":                   "it is a step of .ci/run",
+	"go run ./examples/list -sandbox": "it is a step of .ci/run, which looks at what it prints",
+	"go run ./examples/watch -sandbox -for 10s":                                       "it is a step of .ci/run, which looks at what it prints",
+	"go run ./examples/export -sandbox -o /tmp/report.csv":                            "it is a step of .ci/run, which looks at what it writes",
+	"go run ./examples/otel":                                                          "it is a step of .ci/run, which looks at what it prints",
 	"(cd internal/doctest && GOWORK=off go test -run 'TestAPI|TestWeight' . -update)": "it is these tests",
 	"go run golang.org/x/vuln/cmd/govulncheck@latest ./...":                           "it needs the vulnerability database",
 }
