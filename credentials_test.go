@@ -1312,3 +1312,35 @@ func TestACallWaitsForCredentialsNoLongerThanItsContext(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, requests(), 1)
 }
+
+// The vendor's package asks the instance metadata through HTTP_PROXY, unless NO_PROXY has their address:
+// the README says so, since a proxy knows nothing of them.
+func TestInstanceMetadataAreAskedByWayOfHTTPProxy(t *testing.T) {
+	var asked atomic.Int64
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Host == "169.254.169.254" {
+			asked.Add(1)
+		}
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer proxy.Close()
+	ask := func(t *testing.T) {
+		client, err := NewCdnClient()
+		require.NoError(t, err)
+		_, err = client.ListExportTasks(t.Context(), nil)
+		require.ErrorIs(t, err, ErrNoCredentials)
+	}
+	for name, test := range map[string]struct {
+		noProxy string
+		want    bool
+	}{"HTTP_PROXY": {"", true}, "NO_PROXY": {"169.254.169.254", false}} {
+		t.Run(name, func(t *testing.T) {
+			asked.Store(0)
+			if inOwnProcess(t, "HTTP_PROXY="+proxy.URL, "http_proxy=", "NO_PROXY="+test.noProxy, "no_proxy=") {
+				ask(t)
+				return
+			}
+			assert.Equal(t, test.want, asked.Load() > 0)
+		})
+	}
+}
