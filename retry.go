@@ -21,13 +21,13 @@ import (
 // RetryPolicy says how a call is tried again. The zero value, and each field that is zero, means the
 // default.
 //
-// Listing is tried again after connection errors, time-outs of one attempt, and the statuses 429,
-// 500, 502, 503 and 504. Creating is not idempotent and is tried again only where the service cannot
+// Listing and getting are tried again after connection errors, time-outs of one attempt, and the
+// statuses 429, 500, 502, 503 and 504. Creating is not idempotent and is tried again only where the service cannot
 // have accepted it: the request was not written, 429, or 503 with Retry-After. Nothing else is tried
 // again: other statuses, TLS and certificate errors, malformed answers, or a context that has ended.
 //
-// Pauses grow exponentially, each drawn at random from 0 to twice the one before (full jitter). A
-// Retry-After, in seconds or as a date, takes the place of the pause, however long the policy's own
+// Each pause is drawn at random from 0 to a bound that begins at MinBackoff and doubles up to
+// MaxBackoff (full jitter). A Retry-After, in seconds or as a date, takes the place of the pause, however long the policy's own
 // may be; a call returns at once where the pause could not end before its context's deadline, or
 // would be longer than 10 minutes.
 //
@@ -38,7 +38,8 @@ type RetryPolicy struct {
 	// MaxAttempts is how many requests a call may send, the first one included; 0 means 4, and 1
 	// turns retries off.
 	MaxAttempts int
-	// MinBackoff is the longest that the first pause can be; 0 means 500 ms.
+	// MinBackoff is the longest that the first pause can be; 0 means 500 ms, or MaxBackoff where that
+	// is shorter.
 	MinBackoff time.Duration
 	// MaxBackoff is the longest that any pause can be, without Retry-After; 0 means 20 s, or
 	// MinBackoff where that is longer.
@@ -64,8 +65,8 @@ func (p RetryPolicy) withDefaults() (RetryPolicy, error) {
 		return p, invalid("RetryPolicy.AttemptTimeout", p.AttemptTimeout, "must not be negative")
 	}
 	setDefault(&p.MaxAttempts, 4)
-	setDefault(&p.MinBackoff, 500*time.Millisecond)
 	setDefault(&p.MaxBackoff, max(20*time.Second, p.MinBackoff))
+	setDefault(&p.MinBackoff, min(500*time.Millisecond, p.MaxBackoff))
 	setDefault(&p.AttemptTimeout, 30*time.Second)
 	return p, nil
 }

@@ -29,6 +29,7 @@ func TestRetryPolicyDefaults(t *testing.T) {
 		{RetryPolicy{MaxAttempts: 1}, RetryPolicy{1, defaults.MinBackoff, defaults.MaxBackoff, defaults.AttemptTimeout}},
 		{RetryPolicy{MinBackoff: time.Minute}, RetryPolicy{4, time.Minute, time.Minute, defaults.AttemptTimeout}},
 		{RetryPolicy{MaxBackoff: time.Second}, RetryPolicy{4, defaults.MinBackoff, time.Second, defaults.AttemptTimeout}},
+		{RetryPolicy{MaxBackoff: time.Millisecond}, RetryPolicy{4, time.Millisecond, time.Millisecond, defaults.AttemptTimeout}},
 	}
 	for _, test := range tests {
 		got, err := test.given.withDefaults()
