@@ -164,7 +164,7 @@ func (c *call) failure(err error) error {
 	if a == nil {
 		a = &answer{}
 	}
-	if notes := answerNotes(a.status, a.requestID, c.attempts); notes != "" {
+	if notes := answerNotes(a.status, a.requestID, 0, c.attempts); notes != "" {
 		return fmt.Errorf("cdn: %s: %w (%s)", c.operation, err, notes)
 	}
 	return fmt.Errorf("cdn: %s: %w", c.operation, err)

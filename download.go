@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -129,10 +130,11 @@ type store struct {
 	http         *http.Client
 	policy       RetryPolicy
 	insecureHTTP bool
+	logger       *slog.Logger
 }
 
 func newStore(o *options) *store {
-	s := &store{policy: o.retryPolicy, insecureHTTP: o.insecureHTTP}
+	s := &store{policy: o.retryPolicy, insecureHTTP: o.insecureHTTP, logger: o.logger}
 	s.http = &http.Client{Transport: o.transport(), Timeout: o.httpClient.Timeout, CheckRedirect: s.checkRedirect}
 	return s
 }
@@ -174,6 +176,8 @@ type download struct {
 	report func(Progress)
 
 	link     *url.URL
+	attempts int
+	status   int // of the store's answer to the last attempt; 0 where there was none
 	restarts int
 	written  int64
 	total    int64 // -1 while it is not known
@@ -231,22 +235,35 @@ func (d *download) run(ctx context.Context) error {
 	}
 }
 
-// pause waits before the next attempt, unless the last one has brought enough.
+// pause waits before the next attempt. Where that would be in vain, cause is the end of the download.
 func (d *download) pause(ctx context.Context, pauses *backoff.ExponentialBackOff, brought int64, cause error) error {
+	pause := pauseAfter(cause, brought, pauses)
+	deadline, bounded := ctx.Deadline()
+	if pause > maxRetryAfter || bounded && time.Until(deadline) <= pause {
+		return cause
+	}
+	d.store.logger.LogAttrs(ctx, slog.LevelWarn, "cdn: retry",
+		slog.String("operation", storeOperation),
+		slog.Int("attempt", d.attempts),
+		slog.Duration("pause", pause),
+		slog.String("reason", cause.Error()))
+	if !sleep(ctx, pause) {
+		return fmt.Errorf("%w; the last attempt before that: %w", endOf(ctx), cause)
+	}
+	return nil
+}
+
+// pauseAfter is how long to wait after an attempt, which is not at all where it has brought enough.
+func pauseAfter(cause error, brought int64, pauses *backoff.ExponentialBackOff) time.Duration {
 	var answer *APIError
 	switch {
 	case errors.As(cause, &answer) && answer.RetryAfter > 0:
-		if answer.RetryAfter > maxRetryAfter || !sleep(ctx, answer.RetryAfter) {
-			return cause
-		}
-		return nil
+		return answer.RetryAfter
 	case brought >= enoughProgress, isExpired(cause):
 		pauses.Reset()
-		return nil
-	case !sleep(ctx, pauses.NextBackOff()):
-		return endOf(ctx)
+		return 0
 	}
-	return nil
+	return pauses.NextBackOff()
 }
 
 // fetchLink gets the link from the service, and says why where there is none.
@@ -287,11 +304,31 @@ func (d *download) attempt(ctx context.Context) error {
 	timer := time.AfterFunc(patience, func() { cancel(stalled) })
 	defer timer.Stop()
 
+	start, before := time.Now(), d.written
+	d.attempts++
+	d.status = 0
 	err := d.transfer(attempt, func() { timer.Reset(patience) })
 	if err != nil && ctx.Err() == nil && attempt.Err() != nil {
-		return stalled
+		err = stalled
 	}
+	d.log(ctx, err, d.written-before, time.Since(start))
 	return err
+}
+
+func (d *download) log(ctx context.Context, err error, bytes int64, duration time.Duration) {
+	attrs := []slog.Attr{
+		slog.String("operation", storeOperation),
+		slog.Int("attempt", d.attempts),
+		slog.Duration("duration", duration),
+		slog.Int64("bytes", bytes),
+	}
+	if d.status != 0 {
+		attrs = append(attrs, slog.Int("status", d.status))
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	d.store.logger.LogAttrs(ctx, slog.LevelDebug, "cdn: request", attrs...)
 }
 
 func (d *download) transfer(ctx context.Context, alive func()) error {
@@ -301,6 +338,7 @@ func (d *download) transfer(ctx context.Context, alive func()) error {
 	}
 	defer resp.Body.Close()
 	alive()
+	d.status = resp.StatusCode
 	err = d.accept(resp)
 	switch {
 	case errors.Is(err, errComplete):
@@ -352,7 +390,7 @@ func (d *download) accept(resp *http.Response) error {
 	case http.StatusRequestedRangeNotSatisfiable:
 		return d.acceptNothing(resp)
 	}
-	return storeError(resp)
+	return inner(storeError(resp, d.attempts))
 }
 
 // errComplete ends a download of a length that was not known before its end.
@@ -560,7 +598,7 @@ func isExpired(err error) bool {
 
 // storeError is the error for an answer of the object store, which reports errors in XML. Nothing else
 // of the body is shown: it may repeat the link.
-func storeError(resp *http.Response) error {
+func storeError(resp *http.Response, attempts int) error {
 	var body struct {
 		Code      string
 		Message   string
@@ -575,6 +613,6 @@ func storeError(resp *http.Response) error {
 		RequestID:  excerpt(firstOf(body.RequestID, resp.Header.Get("X-Obs-Request-Id"), resp.Header.Get("X-Request-Id")), maxRequestID),
 		ErrMsg:     ErrMsg{ErrorCode: excerpt(body.Code, maxExcerpt), ErrorMsg: excerpt(body.Message, maxExcerpt)},
 		RetryAfter: parseRetryAfter(resp.Header, time.Now()),
-		Attempts:   1,
+		Attempts:   attempts,
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -412,7 +413,13 @@ func TestDownloadWithoutRetries(t *testing.T) {
 }
 
 func TestDownloadReportsTheStoresError(t *testing.T) {
-	client, id := storeOf(t, func(w http.ResponseWriter, _ *http.Request) {
+	var busy atomic.Int64
+	busy.Store(2)
+	client, id := storeOf(t, func(w http.ResponseWriter, r *http.Request) {
+		if busy.Add(-1) >= 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		w.Header().Set("X-Obs-Request-Id", "from-header")
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, `<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>The key does not exist</Message><StringToSign>s3cret</StringToSign></Error>`)
@@ -423,7 +430,8 @@ func TestDownloadReportsTheStoresError(t *testing.T) {
 	assert.Equal(t, 404, apiError.StatusCode)
 	assert.Equal(t, "NoSuchKey", apiError.ErrorCode)
 	assert.Equal(t, "from-header", apiError.RequestID)
-	assert.NotContains(t, err.Error(), "s3cret")
+	assert.Equal(t, 3, apiError.Attempts)
+	assert.EqualError(t, err, "cdn: Download: "+id+": Download: 404 Not Found: NoSuchKey: The key does not exist (request id from-header, 3 attempts)")
 }
 
 // A link that has expired is fetched anew from the service.
@@ -659,4 +667,46 @@ func TestDownloadFilePermissionsAndLinks(t *testing.T) {
 	content, err := os.ReadFile(private)
 	require.NoError(t, err)
 	assert.Equal(t, "new", string(content))
+}
+
+// What the store does is logged as what the service does is, and the key to the file is not.
+func TestDownloadIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	content := randomBytes(1000)
+	client, id := storeOf(t, cutOnce(content, nil, func(w http.ResponseWriter, _ *http.Request, _ int) {
+		w.Header().Set("Content-Range", "bytes 500-999/1000")
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = w.Write(content[500:])
+	}), cdn.WithLogger(logger))
+	n, err := client.Download(t.Context(), id, io.Discard)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1000, n)
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	require.Len(t, lines, 4)
+	assert.Contains(t, lines[0], "operation=GetExportTask attempt=1")
+	assert.Regexp(t, `level=DEBUG msg="cdn: request" operation=Download attempt=1 duration=\S+ bytes=\d+ status=200 error=".*unexpected EOF"$`, lines[1])
+	assert.Regexp(t, `level=WARN msg="cdn: retry" operation=Download attempt=1 pause=\S+ reason=".*unexpected EOF"$`, lines[2])
+	assert.Regexp(t, `level=DEBUG msg="cdn: request" operation=Download attempt=2 duration=\S+ bytes=\d+ status=206$`, lines[3])
+	assert.NotContains(t, log.String(), "s3cret")
+}
+
+// A context that ends in a pause that the store has asked for is the error, and what the store said.
+func TestDownloadThatIsCancelledInAPause(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	// The pause is announced before it begins.
+	logger := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
+		cancel()
+		return len(p), nil
+	}), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	client, id := storeOf(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "300")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}, cdn.WithLogger(logger))
+	_, err := client.Download(ctx, id, io.Discard)
+	require.ErrorIs(t, err, context.Canceled)
+	var answer *cdn.APIError
+	require.ErrorAs(t, err, &answer)
+	assert.Equal(t, 5*time.Minute, answer.RetryAfter)
 }

@@ -71,7 +71,8 @@ type APIError struct {
 	EncodedAuthorizationMessage string
 	// RetryAfter is the pause that the service asked for; 0 where it asked for none.
 	RetryAfter time.Duration
-	// Attempts is how many requests were sent for the call, this answer's included.
+	// Attempts is how many requests were sent for the call, this answer's included; of a download, how
+	// many to the object store.
 	Attempts int
 }
 
@@ -93,7 +94,7 @@ func (e *APIError) Error() string {
 	if e.ErrorMsg != "" {
 		b.WriteString(": " + e.ErrorMsg)
 	}
-	if notes := answerNotes(0, e.RequestID, e.Attempts); notes != "" {
+	if notes := answerNotes(0, e.RequestID, e.RetryAfter, e.Attempts); notes != "" {
 		b.WriteString(" (" + notes + ")")
 	}
 	return b.String()
@@ -175,23 +176,27 @@ type innerError struct{ error }
 func (e innerError) Error() string { return strings.TrimPrefix(e.error.Error(), "cdn: ") }
 func (e innerError) Unwrap() error { return e.error }
 
-// ofTask names the task that an error is about, where there is one to name.
+// ofTask names the task that an error is about, where there is one to name and the error does not.
 func ofTask(id string, err error) error {
-	if id == "" {
+	if strings.Contains(err.Error(), excerpt(id, maxExcerpt)) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", excerpt(id, maxExcerpt), err)
 }
 
 // answerNotes is what the text of an error adds about the last answer: its status, 0 where it is
-// said already or there was none, the request id, and the attempts where they were several.
-func answerNotes(status int, requestID string, attempts int) string {
+// said already or there was none, the request id, the pause that it asked for, and the attempts where
+// they were several.
+func answerNotes(status int, requestID string, retryAfter time.Duration, attempts int) string {
 	var notes []string
 	if status != 0 {
 		notes = append(notes, "status "+strconv.Itoa(status))
 	}
 	if requestID != "" {
 		notes = append(notes, "request id "+requestID)
+	}
+	if retryAfter > 0 {
+		notes = append(notes, "retry after "+retryAfter.String())
 	}
 	if attempts > 1 {
 		notes = append(notes, strconv.Itoa(attempts)+" attempts")
