@@ -268,7 +268,8 @@ func defaultSource(places []place, transport http.RoundTripper, logger *slog.Log
 	return s
 }
 
-// search is the first place's fetcher that has credentials, and these.
+// search is the first place's fetcher that has credentials, and these. Where an id token is set up and
+// cannot be exchanged, the search ends: the keys of another place would be somebody else's.
 func search(places []place, transport http.RoundTripper) (func() (credentials, error), credentials, error) {
 	var misses []string
 	for _, place := range places {
@@ -278,6 +279,9 @@ func search(places []place, transport http.RoundTripper) (func() (credentials, e
 			fetched, fetchErr := fetch()
 			if fetchErr == nil {
 				return fetch, fetched, nil
+			}
+			if official.IdpId != "" {
+				return nil, credentials{}, fmt.Errorf("%s: %w", place.name, fetchErr)
 			}
 			err = fetchErr
 		}

@@ -297,6 +297,29 @@ func TestIdTokenInTheEnvironmentNeedsNoKeys(t *testing.T) {
 	assert.Equal(t, "AKFEDERAL1", got.signer.AccessKey)
 }
 
+// An identity service that is down must not have a program go on as somebody else.
+func TestIDTokenThatCannotBeExchangedIsAnErrorThatNoOtherPlaceHides(t *testing.T) {
+	emptyEnvironment(t)
+	newInstance(t)
+	iam := newIAM(t)
+	iam.token = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
+	t.Setenv("HUAWEICLOUD_SDK_IDP_ID", "provider")
+	t.Setenv("HUAWEICLOUD_SDK_ID_TOKEN_FILE", writeIDToken(t))
+	t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", iam.URL)
+	file := filepath.Join(t.TempDir(), "credentials")
+	require.NoError(t, os.WriteFile(file, []byte("[global]\nak = SOMEBODYELSE\nsk = sk\n"), 0o600))
+	t.Setenv("HUAWEICLOUD_SDK_CREDENTIALS_FILE", file)
+	source := defaultSource(defaultPlaces(), iam.Client().Transport, slog.New(slog.DiscardHandler))
+	_, err := source.get(t.Context())
+	require.ErrorContains(t, err, "environment HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK: exchange the id token for credentials: status 503")
+	assert.NotErrorIs(t, err, ErrNoCredentials)
+
+	iam.token = nil // it is back
+	got, err := source.get(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "AKFEDERAL1", got.signer.AccessKey)
+}
+
 func TestErrNoCredentialsNamesEveryPlace(t *testing.T) {
 	tests := map[string]struct {
 		file string
