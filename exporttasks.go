@@ -73,8 +73,9 @@ func (c *CdnClient) GetExportTask(ctx context.Context, taskID string) (*ExportTa
 // CreateExportTask asks the service for an export. The call is not idempotent: each request that the
 // service accepts makes a task, so it is sent again only where the service cannot have accepted it.
 //
-// Errors are those of [CdnClient.ListExportTasks]. An error that wraps [ErrOutcomeUnknown] leaves it
-// open whether there is a task now; any other means that there is none.
+// A 2xx without a body, as documented, means that the service has accepted the request. Errors are those
+// of [CdnClient.ListExportTasks]. An error that wraps [ErrOutcomeUnknown] leaves it open whether there is
+// a task now; any other means that there is none.
 func (c *CdnClient) CreateExportTask(ctx context.Context, request *CreateExportTaskRequest) (*CreateExportTaskResponse, error) {
 	const name = "CreateExportTask"
 	if request == nil {
@@ -109,10 +110,11 @@ func createdTaskID(text string) (string, error) {
 		Error  json.RawMessage `json:"error"`
 		Data   json.RawMessage `json:"data"`
 	}
-	if strings.TrimSpace(text) == "" {
+	text = strings.TrimSpace(text)
+	if text == "" {
 		return "", nil
 	}
-	if err := json.Unmarshal([]byte(text), &answer); err != nil {
+	if err := json.Unmarshal([]byte(text), &answer); err != nil || text == "null" {
 		return "", errors.New("neither empty nor a JSON object")
 	}
 	if len(answer.Error) > 0 && string(answer.Error) != "null" || parseErrorBody(text).found() {

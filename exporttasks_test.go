@@ -179,6 +179,8 @@ func TestCreateExportTaskAnswers(t *testing.T) {
 		{"id as number", 201, `{"task_id":17}`, "17", nil, false},
 		{"id within data", 200, `{"data":{"task_id":"a2"}}`, "a2", nil, false},
 		{"something else within data", 200, `{"data":[1]}`, "", nil, false},
+		{"null", 200, " null", "", cdn.ErrMalformedResponse, true},
+		{"array", 200, "[]", "", cdn.ErrMalformedResponse, true},
 		{"HTML", 200, "<html>", "", cdn.ErrMalformedResponse, true},
 		{"cut", 200, `{"task_id":"a`, "", cdn.ErrMalformedResponse, true},
 		{"error object", 200, `{"error":{"error_code":"APIGW.0308","error_msg":"slow down"}}`, "", cdn.ErrThrottled, false},
