@@ -277,3 +277,60 @@ func ExampleServer_ClearFaults() {
 	// during the outage, it fails: true
 	// after it: <nil>
 }
+
+// The list fails once, and nothing else does.
+func ExampleIsList() {
+	srv := cdntest.NewServer()
+	defer srv.Close()
+	client := srv.NewClient(cdn.WithRetryPolicy(cdn.RetryPolicy{MaxAttempts: 1}))
+
+	srv.Inject(cdntest.Fault{Match: cdntest.IsList, Status: http.StatusBadGateway})
+	_, err := client.CreateExportTask(context.Background(), &cdn.CreateExportTaskRequest{})
+	fmt.Println("create:", err)
+	_, err = client.ListExportTasks(context.Background(), nil)
+	var answer *cdn.APIError
+	fmt.Println("list:", errors.As(err, &answer) && answer.StatusCode == http.StatusBadGateway)
+	// Output:
+	// create: <nil>
+	// list: true
+}
+
+// The service makes the task and its answer is lost; the client finds the task and makes no second one.
+func ExampleIsCreate() {
+	srv := cdntest.NewServer(cdntest.WithExportTime(0))
+	defer srv.Close()
+	client := srv.NewClient(cdn.WithPollInterval(time.Millisecond, 10*time.Millisecond))
+
+	srv.Inject(cdntest.Fault{Match: cdntest.IsCreate, Handled: true, DropConnection: true})
+	task, err := client.Export(context.Background(), &cdn.CreateExportTaskRequest{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(task.Status, len(srv.Tasks()))
+	// Output: success 1
+}
+
+// The connection breaks in the middle of the file; the client goes on from there.
+func ExampleIsDownload() {
+	srv := cdntest.NewServer()
+	defer srv.Close()
+	task := srv.AddTask(cdn.ExportTask{}, []byte("time,domain,flux\n"))
+	client := srv.NewClient(cdn.WithRetryPolicy(cdn.RetryPolicy{MinBackoff: time.Millisecond}))
+
+	srv.Inject(cdntest.Fault{Match: cdntest.IsDownload, TruncateAfter: 10})
+	var file strings.Builder
+	if _, err := client.Download(context.Background(), task.TaskID, &file); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Print(file.String())
+	for _, request := range srv.Requests() {
+		if from := request.Header.Get("Range"); from != "" {
+			fmt.Println(from)
+		}
+	}
+	// Output:
+	// time,domain,flux
+	// bytes=10-
+}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -14,8 +15,8 @@ import (
 // Handled, Delay, DropConnection, then Status, Header and Body, then TruncateAfter. The zero Fault
 // changes nothing about the next request.
 type Fault struct {
-	// Match chooses the requests to meet the fault; nil chooses all, those for files too. It is
-	// called from several goroutines at once and must not read the body.
+	// Match chooses the requests to meet the fault, as [IsList], [IsCreate] and [IsDownload] do; nil
+	// chooses all. It is called from several goroutines at once and must not read the body.
 	Match func(*http.Request) bool
 	// Times is how many of them meet it: 0 means one, a negative number all.
 	Times int
@@ -45,6 +46,19 @@ type Fault struct {
 	// stays whole.
 	TruncateAfter int64
 }
+
+// IsList reports whether r asks for a page of tasks, or for one task by its id. It is for [Fault.Match].
+func IsList(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.URL.Path == exportTasksPath
+}
+
+// IsCreate reports whether r asks for a new task. It is for [Fault.Match].
+func IsCreate(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.URL.Path == exportTasksPath
+}
+
+// IsDownload reports whether r asks for a file. It is for [Fault.Match].
+func IsDownload(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, filesPrefix) }
 
 // Inject makes the next requests that f matches fail as f says. A request meets one fault at most:
 // the first one, in the order of injection, that matches it and is not used up. Inject panics where

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -69,7 +68,7 @@ func refuseBody(w http.ResponseWriter, err error) {
 
 func (s *service) route(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case strings.HasPrefix(r.URL.Path, filesPrefix):
+	case IsDownload(r):
 		s.serveFile(w, r)
 	case r.URL.Path != exportTasksPath:
 		gatewayError(w, http.StatusNotFound, codeNoSuchAPI, "The API does not exist: "+r.Method+" "+r.URL.Path)

@@ -79,9 +79,7 @@ func at(srv *cdntest.Server, match func(*http.Request) bool, do func()) {
 	}})
 }
 
-func isCreate(r *http.Request) bool   { return r.Method == http.MethodPost }
-func isLookup(r *http.Request) bool   { return r.URL.Query().Get("task_id") != "" }
-func isDownload(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/files/") }
+func isLookup(r *http.Request) bool { return r.URL.Query().Get("task_id") != "" }
 
 // target is a path in a folder of its own, where a file is that must not be lost.
 func target(t *testing.T) string {
@@ -245,10 +243,10 @@ func TestInterruptWhileDownloading(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	srv.Inject(cdntest.Fault{Delay: time.Hour, Match: func(r *http.Request) bool {
-		if isDownload(r) {
+		if cdntest.IsDownload(r) {
 			cancel()
 		}
-		return isDownload(r)
+		return cdntest.IsDownload(r)
 	}})
 	path := target(t)
 	got := runWith(ctx, "-endpoint", srv.URL, "-o", path)
@@ -277,10 +275,10 @@ func TestInterruptWithUnknownOutcome(t *testing.T) {
 	defer cancel()
 	var created atomic.Bool
 	srv.Inject(cdntest.Fault{Status: http.StatusBadGateway, Match: func(r *http.Request) bool {
-		if isCreate(r) {
+		if cdntest.IsCreate(r) {
 			created.Store(true)
 		}
-		return isCreate(r)
+		return cdntest.IsCreate(r)
 	}})
 	at(srv, func(*http.Request) bool { return created.Load() }, cancel)
 	got := runWith(ctx, "-endpoint", srv.URL, "-o", target(t))
@@ -315,16 +313,16 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 			advice: "set CLOUD_SDK_AK and CLOUD_SDK_SK", reason: "CLOUD_SDK_SK is not set",
 		},
 		{
-			name: "refused", prepare: always(isCreate, http.StatusBadRequest, `{"error":{"error_code":"CDN.0001","error_msg":"no"}}`),
+			name: "refused", prepare: always(cdntest.IsCreate, http.StatusBadRequest, `{"error":{"error_code":"CDN.0001","error_msg":"no"}}`),
 			advice: "see what it says", reason: "CDN.0001: no",
 		},
 		{
-			name: "outcome unknown", prepare: always(isCreate, http.StatusBadGateway, ""), args: []string{"-timeout", "2s"},
+			name: "outcome unknown", prepare: always(cdntest.IsCreate, http.StatusBadGateway, ""), args: []string{"-timeout", "2s"},
 			advice: "look for it with examples/list before you export again", reason: "502 Bad Gateway",
 		},
 		{
 			name: "ambiguous", prepare: func(_ *testing.T, srv *cdntest.Server) {
-				at(srv, isCreate, func() { srv.AddTask(cdn.ExportTask{TaskID: "another"}, nil) })
+				at(srv, cdntest.IsCreate, func() { srv.AddTask(cdn.ExportTask{TaskID: "another"}, nil) })
 			},
 			advice: "which of those named here is yours, and go on with its -task-id", reason: "another",
 		},
@@ -350,7 +348,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 			advice: "the task is not finished", reason: `status "again"`, goOn: true,
 		},
 		{
-			name: "store refuses", prepare: always(isDownload, http.StatusNotFound, "<Error><Code>NoSuchKey</Code></Error>"),
+			name: "store refuses", prepare: always(cdntest.IsDownload, http.StatusNotFound, "<Error><Code>NoSuchKey</Code></Error>"),
 			advice: "the store of the files refused", reason: "NoSuchKey", goOn: true,
 		},
 		{
@@ -417,7 +415,7 @@ func TestPathsThatCannotBeWritten(t *testing.T) {
 func TestDiskFailsDuringTheDownload(t *testing.T) {
 	srv := live(t)
 	path := filepath.Join(t.TempDir(), "report.csv")
-	at(srv, isDownload, func() { assert.NoError(t, os.Mkdir(path, 0o700)) })
+	at(srv, cdntest.IsDownload, func() { assert.NoError(t, os.Mkdir(path, 0o700)) })
 	got := runWith(t.Context(), "-endpoint", srv.URL, "-o", path)
 	assert.Equal(t, 1, got.status)
 	assert.Contains(t, got.stderr, "\nexport: the file cannot be written: make room for it, or name another with -o; go on with -task-id "+srv.Tasks()[0].TaskID+" (")
