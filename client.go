@@ -33,8 +33,10 @@ type CdnClient struct {
 // [DefaultRegion] where no option says otherwise. It does no network I/O, and reads a file only to
 // look up a region that is not built in; credentials are looked for at the first call, in this
 // order: the variables CLOUD_SDK_AK and CLOUD_SDK_SK (with CLOUD_SDK_SECURITY_TOKEN for temporary
-// ones); HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK; the file ~/.huaweicloud/credentials; the
-// instance metadata; the pod identity.
+// ones); the id token of HUAWEICLOUD_SDK_IDP_ID and HUAWEICLOUD_SDK_ID_TOKEN_FILE;
+// HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK; the file ~/.huaweicloud/credentials, or the one of
+// HUAWEICLOUD_SDK_CREDENTIALS_FILE; the instance metadata, for which the first call may take some
+// seconds where there are none; the pod identity.
 //
 // An error wraps [ErrInvalidParameter] and names the option.
 func NewCdnClient(opts ...Option) (*CdnClient, error) {

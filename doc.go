@@ -28,9 +28,10 @@
 //
 // Calls are signed with an access key (AK) and its secret key (SK): those of [WithAKSK] or
 // [WithCredentials], else the first that is found at the first call in the variables CLOUD_SDK_AK
-// and CLOUD_SDK_SK, in HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, in the file
-// ~/.huaweicloud/credentials, in the instance metadata, or with the pod identity. Temporary
-// credentials are refreshed before they end. Secrets are never printed, logged or put into errors.
+// and CLOUD_SDK_SK, with the id token or the keys of the official SDK's variables HUAWEICLOUD_SDK_…,
+// in the file ~/.huaweicloud/credentials, in the instance metadata, or with the pod identity.
+// Temporary credentials that the client fetches itself are refreshed before they end. Keys and tokens
+// are never printed, logged or put into errors.
 //
 // # Errors
 //

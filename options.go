@@ -115,7 +115,8 @@ func WithHTTPClient(client *http.Client) Option {
 	}
 }
 
-// WithLogger has the client log to logger: a record per request at debug level, the id of a task that
+// WithLogger has the client log to logger: a record per request at debug level, those of downloads to
+// the object store included (operation Download), the id of a task that
 // [CdnClient.Export] has created at info level, and at warning level a record per retry, per failed
 // poll, and where the local clock is off or credentials could not be refreshed. Nothing secret is
 // logged. By default nothing is logged at all, and nothing with a nil logger.
@@ -135,8 +136,9 @@ func WithRetryPolicy(policy RetryPolicy) Option {
 	}
 }
 
-// WithRateLimiter has every request wait for limiter first, retries included. By default nothing
-// waits: the service's limit is the account's and not documented for this API.
+// WithRateLimiter has every request to the API wait for limiter first, retries included; those for
+// files, to the object store, do not wait. By default nothing waits: the service's limit is the
+// account's and not documented for this API.
 func WithRateLimiter(limiter RateLimiter) Option {
 	return func(o *options) error {
 		if limiter == nil {

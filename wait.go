@@ -23,7 +23,9 @@ import (
 // All waits and watches of a client share one poller, which is there only while somebody waits. It
 // reads the head of the list, as far down as something has changed: while nothing changes, a poll is
 // one request, however many wait and however long the list is. The pauses between polls are those of
-// [WithPollInterval].
+// [WithPollInterval]. Before that each wait has its task looked up once; many that come together
+// share pages where their tasks are near the head of the list, and take a request each where not.
+// Polls are nobody's own: they do not carry the values of ctx.
 //
 // Failures that may pass (what is retried, and malformed answers) make the polls slower, and no
 // longer than the longest pause or what Retry-After asks for; the last one is wrapped, beside the

@@ -22,7 +22,8 @@
 //   - Every answer has an X-Request-Id of its own, and a Date by the server's clock.
 //
 // The server has no timers: what is due by its clock ([WithClock]) has happened when the next
-// request or method call looks. A test that moves the clock therefore never has to sleep.
+// request or method call looks. A test that moves the clock therefore never has to sleep. The pauses
+// of a client are real: give one that waits a short [cdn.WithPollInterval].
 //
 // [Server.Inject] makes it fail on demand: refusals, delays, lost answers, broken connections.
 package cdntest

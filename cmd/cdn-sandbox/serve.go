@@ -113,7 +113,8 @@ func welcome(url string, f serveFlags) string {
 		line("# CLOUD_SDK_SK: the one given with -sk, which is not shown")
 	}
 	line("export HUAWEICLOUD_SDK_REGION_CDN_CN_NORTH_1=%s", url)
-	line("# that is for clients of region cn-north-1, the official SDKs' too; in Go instead of it:")
+	line("# that is for clients of region cn-north-1, the official SDKs' too, whose credentials need")
+	line("# any account id (WithDomainId), or they ask the real identity service for it; in Go instead:")
 	line("#   client, err := cdn.NewCdnClient(cdn.WithEndpoint(%q))", url)
 	return text.String()
 }
