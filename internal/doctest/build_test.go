@@ -44,6 +44,7 @@ var imports = map[string]string{
 	"sdkerr":      "github.com/huaweicloud/huaweicloud-sdk-go-v3/core/sdkerr",
 	"slog":        "log/slog",
 	"strings":     "strings",
+	"sync":        "sync",
 	"testing":     "testing",
 	"time":        "time",
 	"tls":         "crypto/tls",
