@@ -181,7 +181,7 @@ func (c *call) malformed(why error) error {
 	text := c.answer.text
 	beginning := "the body is empty"
 	if strings.TrimSpace(text) != "" {
-		beginning = "the body begins " + excerpt(c.withoutSecrets(text), maxExcerpt)
+		beginning = "the body begins " + redactLinks(excerpt(c.withoutSecrets(text), maxExcerpt))
 	}
 	return c.failure(fmt.Errorf("%w: %w; %s", ErrMalformedResponse, why, beginning))
 }
@@ -194,8 +194,9 @@ func (c *call) apiError() *APIError {
 	if !body.found() {
 		body.ErrorMsg = excerpt(text, maxExcerpt)
 	}
+	body.ErrorMsg = redactLinks(body.ErrorMsg)
 	if location := a.header.Get("Location"); a.status/100 == 3 && location != "" {
-		body.ErrorMsg = excerpt("redirected to "+redactLink(location)+", which is not followed", maxExcerpt)
+		body.ErrorMsg = excerpt("redirected to "+c.withoutSecrets(redactLink(location))+", which is not followed", maxExcerpt)
 	}
 	return &APIError{
 		Operation:                   c.operation,

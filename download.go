@@ -83,14 +83,24 @@ func (c *CdnClient) downloadFile(ctx context.Context, taskID, path string, opts 
 	if err != nil {
 		return 0, err
 	}
+	returned := false
+	defer func() {
+		if !returned { // a user's function has panicked, or ended the goroutine
+			_ = file.discard()
+		}
+	}()
 	n, err := c.download(ctx, taskID, file, opts)
 	if err == nil {
 		err = file.commit()
 	}
-	if err != nil {
-		return 0, file.discardAfter(err)
+	returned = true
+	if err == nil {
+		return n, nil
 	}
-	return n, nil
+	if discardErr := file.discard(); discardErr != nil {
+		err = fmt.Errorf("%w; %w", err, discardErr)
+	}
+	return 0, err
 }
 
 // A sink takes the bytes of a file.
@@ -135,8 +145,29 @@ type store struct {
 
 func newStore(o *options) *store {
 	s := &store{policy: o.retryPolicy, insecureHTTP: o.insecureHTTP, logger: o.logger}
-	s.http = &http.Client{Transport: o.transport(), Timeout: o.httpClient.Timeout, CheckRedirect: s.checkRedirect}
+	s.http = &http.Client{Transport: leading{o.transport()}, Timeout: o.httpClient.Timeout, CheckRedirect: s.checkRedirect}
 	return s
+}
+
+// leading drops a Location that leads nowhere: net/http would quote it, and with it the key to a file.
+type leading struct{ http.RoundTripper }
+
+func (l leading) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := l.RoundTripper.RoundTrip(req)
+	if err != nil || resp == nil {
+		return resp, err
+	}
+	if _, err := url.Parse(resp.Header.Get("Location")); err != nil {
+		resp.Header.Del("Location")
+	}
+	return resp, nil
+}
+
+// CloseIdleConnections is for [http.Client.CloseIdleConnections].
+func (l leading) CloseIdleConnections() {
+	if closer, ok := l.RoundTripper.(interface{ CloseIdleConnections() }); ok {
+		closer.CloseIdleConnections()
+	}
 }
 
 const maxRedirects = 3
@@ -219,7 +250,11 @@ func (d *download) run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return endOf(ctx)
-		case !mayPassForDownload(err), d.store.policy.MaxAttempts == 1:
+		case !mayPassForDownload(err):
+			return err
+		case d.written == d.total:
+			return d.finish() // only the end of the answer was lost
+		case d.store.policy.MaxAttempts == 1:
 			return err
 		case fruitless == d.store.policy.MaxAttempts:
 			return fmt.Errorf("%w (%d attempts in a row brought nothing)", err, fruitless)
@@ -294,8 +329,8 @@ func (d *download) linkHasExpired() bool {
 	return err == nil && time.Now().Unix() >= expires
 }
 
-// attempt asks for what is missing and writes it. It is cut off when no byte comes for the time of one
-// attempt.
+// attempt asks for what is missing and writes it. It is cut off when it has waited for the store, and
+// not for whoever takes the bytes, for the time of one attempt.
 func (d *download) attempt(ctx context.Context) error {
 	patience := d.store.policy.AttemptTimeout
 	attempt, cancel := context.WithCancelCause(ctx)
@@ -307,8 +342,9 @@ func (d *download) attempt(ctx context.Context) error {
 	start, before := time.Now(), d.written
 	d.attempts++
 	d.status = 0
-	err := d.transfer(attempt, func() { timer.Reset(patience) })
-	if err != nil && ctx.Err() == nil && attempt.Err() != nil {
+	err := d.transfer(attempt, timer)
+	var answer *APIError
+	if err != nil && ctx.Err() == nil && attempt.Err() != nil && !errors.As(err, &answer) {
 		err = stalled
 	}
 	d.log(ctx, err, d.written-before, time.Since(start))
@@ -331,13 +367,14 @@ func (d *download) log(ctx context.Context, err error, bytes int64, duration tim
 	d.store.logger.LogAttrs(ctx, slog.LevelDebug, "cdn: request", attrs...)
 }
 
-func (d *download) transfer(ctx context.Context, alive func()) error {
+func (d *download) transfer(ctx context.Context, timer *time.Timer) error {
 	resp, err := d.request(ctx)
 	if err != nil {
 		return err
 	}
+	timer.Stop()
 	defer resp.Body.Close()
-	alive()
+	resp.Body = timedBody{resp.Body, timer, d.store.policy.AttemptTimeout}
 	d.status = resp.StatusCode
 	err = d.accept(resp)
 	switch {
@@ -346,7 +383,20 @@ func (d *download) transfer(ctx context.Context, alive func()) error {
 	case err != nil:
 		return err
 	}
-	return d.copy(resp.Body, alive)
+	return d.copy(resp.Body)
+}
+
+// timedBody has the timer run while it is read, anew each time.
+type timedBody struct {
+	io.ReadCloser
+	timer    *time.Timer
+	patience time.Duration
+}
+
+func (b timedBody) Read(p []byte) (int, error) {
+	b.timer.Reset(b.patience)
+	defer b.timer.Stop()
+	return b.ReadCloser.Read(p)
 }
 
 func (d *download) request(ctx context.Context) (*http.Response, error) {
@@ -367,10 +417,25 @@ func (d *download) request(ctx context.Context) (*http.Response, error) {
 	var failed *url.Error
 	if errors.As(err, &failed) {
 		// The link in net/http's error is the key to the file.
-		return nil, fmt.Errorf("get %s: %w", redactLink(d.link.String()), failed.Err)
+		return nil, fmt.Errorf("get %s: %w", redactLink(d.link.String()), withoutQuery{failed.Err, d.link.RawQuery})
 	}
 	return resp, err
 }
+
+// withoutQuery is the error of a transport, which may quote the link.
+type withoutQuery struct {
+	error
+	query string
+}
+
+func (e withoutQuery) Error() string {
+	if e.query == "" {
+		return e.error.Error()
+	}
+	return strings.ReplaceAll(e.error.Error(), e.query, "redacted")
+}
+
+func (e withoutQuery) Unwrap() error { return e.error }
 
 // validator is what tells the file from another version of it; a weak ETag does not, to the byte.
 func (d *download) validator() string {
@@ -399,6 +464,9 @@ var errComplete = errors.New("there is no more")
 // acceptNothing takes the answer that there are no bytes where the next ones were asked for: because
 // all are written, or the file has become shorter.
 func (d *download) acceptNothing(resp *http.Response) error {
+	if d.written == 0 {
+		return fmt.Errorf("%w: status %d for the whole file", ErrMalformedResponse, resp.StatusCode)
+	}
 	length, err := strconv.ParseInt(strings.TrimPrefix(resp.Header.Get("Content-Range"), "bytes */"), 10, 64)
 	if err == nil && length == d.written && d.isSame(resp, length) {
 		return errComplete
@@ -445,24 +513,26 @@ func (d *download) acceptPart(resp *http.Response) error {
 	if d.total < 0 {
 		d.total = total
 	}
+	if d.etag == "" && d.modified == "" {
+		d.etag, d.modified = resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")
+	}
 	return nil
 }
 
 // errStartOver ends an attempt after which the next one begins at the first byte.
-var errStartOver = errors.New("the file has changed, starting over")
+var errStartOver = fmt.Errorf("%w: the file has changed, starting over", ErrMalformedResponse)
 
 // isSame reports whether an answer is about the file that was begun: whatever both say must agree.
 func (d *download) isSame(resp *http.Response, total int64) bool {
 	etag, modified := resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")
 	switch {
-	case d.total >= 0 && total >= 0 && d.total != total:
+	case d.total >= 0 && total >= 0 && d.total != total,
+		d.etag != "" && etag != "" && d.etag != etag,
+		d.modified != "" && modified != "" && d.modified != modified:
 		return false
-	case d.etag != "" && etag != "":
-		return d.etag == etag
-	case d.modified != "" && modified != "":
-		return d.modified == modified
 	}
-	return total >= 0
+	known := d.etag != "" && etag != "" || d.modified != "" && modified != ""
+	return known || total >= 0
 }
 
 // restart begins at the first byte of another version of the file, unless there is one each time.
@@ -474,6 +544,7 @@ func (d *download) restart() error {
 		return err
 	}
 	d.written, d.total, d.etag, d.modified = 0, -1, "", ""
+	d.sum, d.wantMD5 = nil, ""
 	return nil
 }
 
@@ -501,14 +572,13 @@ type writeError struct{ error }
 
 func (e writeError) Unwrap() error { return e.error }
 
-func (d *download) copy(body io.Reader, alive func()) error {
+func (d *download) copy(body io.Reader) error {
 	if d.buffer == nil {
 		d.buffer = make([]byte, downloadBuffer)
 	}
 	for {
 		n, err := body.Read(d.buffer)
 		if n > 0 {
-			alive()
 			if err := d.write(d.buffer[:n]); err != nil {
 				return err
 			}
@@ -547,8 +617,11 @@ func (d *download) write(chunk []byte) error {
 // checkLength is at the end of an answer: one that was asked for in full, and ended early without an
 // error, may be a store's limit on ranges, and is gone on with.
 func (d *download) checkLength() error {
-	if d.total >= 0 && d.written < d.total {
+	switch {
+	case d.total >= 0 && d.written < d.total:
 		return fmt.Errorf("%d of %d bytes: %w", d.written, d.total, io.ErrUnexpectedEOF)
+	case d.total < 0 && d.status == http.StatusPartialContent:
+		return fmt.Errorf("a part that ends at byte %d of a file of unknown length: %w", d.written, io.ErrUnexpectedEOF)
 	}
 	return nil
 }

@@ -68,6 +68,63 @@ func TestDownloadStalls(t *testing.T) {
 	})
 }
 
+// A store without ranges sends again what is written: that is no pause, however long it takes.
+func TestDownloadIsPassedOverForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{tasks: []ExportTask{{TaskID: "a", Status: ExportTaskSuccess, DownloadLink: "https://store.example/f"}}}
+		requests := 0
+		client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Host != "store.example" {
+				return service.RoundTrip(req)
+			}
+			body := &slowBody{req.Context(), 20 * time.Second, 100}
+			if requests++; requests == 1 {
+				body.left = 50 // and then it ends early
+			}
+			return &http.Response{StatusCode: 200, ContentLength: 100, Body: body, Request: req}, nil
+		}))
+		n, err := client.Download(t.Context(), "a", io.Discard)
+		require.NoError(t, err)
+		assert.Equal(t, int64(100), n)
+		assert.Equal(t, 2, requests)
+	})
+}
+
+// The time that the writer takes is not the store's.
+func TestDownloadToASlowWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, requests := downloadFrom(t, time.Second, 5)
+		n, err := client.Download(t.Context(), "a", slowWriter{time.Hour})
+		require.NoError(t, err)
+		assert.Equal(t, int64(5), n)
+		assert.Equal(t, 1, *requests)
+	})
+}
+
+type slowWriter struct{ pause time.Duration }
+
+func (w slowWriter) Write(p []byte) (int, error) {
+	time.Sleep(w.pause)
+	return len(p), nil
+}
+
+// A refusal whose body does not come is a refusal.
+func TestDownloadThatIsRefusedSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{tasks: []ExportTask{{TaskID: "a", Status: ExportTaskSuccess, DownloadLink: "https://store.example/f"}}}
+		client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Host != "store.example" {
+				return service.RoundTrip(req)
+			}
+			return &http.Response{StatusCode: 404, Header: http.Header{}, Body: &slowBody{req.Context(), time.Hour, 100}, Request: req}, nil
+		}))
+		_, err := client.Download(t.Context(), "a", io.Discard)
+		var answer *APIError
+		require.ErrorAs(t, err, &answer)
+		assert.Equal(t, 404, answer.StatusCode)
+	})
+}
+
 func TestParseContentRange(t *testing.T) {
 	tests := []struct {
 		value        string

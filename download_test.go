@@ -276,6 +276,10 @@ func TestDownloadGoesOnWhereItBroke(t *testing.T) {
 		{"changed, by date", date, func(w http.ResponseWriter, _ *http.Request, _ int) {
 			whole(w, http.Header{"Last-Modified": {"Tue, 03 Mar 2026 03:04:05 GMT"}}, changed)
 		}, nil, changed},
+		{"changed, by date beside a weak ETag", http.Header{"Etag": {`W/"v1"`}, "Last-Modified": date["Last-Modified"]}, func(w http.ResponseWriter, r *http.Request, _ int) {
+			assert.Equal(t, date.Get("Last-Modified"), r.Header.Get("If-Range"))
+			whole(w, http.Header{"Etag": {`W/"v1"`}, "Last-Modified": {"Tue, 03 Mar 2026 03:04:05 GMT"}}, changed)
+		}, nil, changed},
 		{"changed, by length", nil, func(w http.ResponseWriter, _ *http.Request, _ int) { whole(w, nil, changed[:700]) }, nil, changed[:700]},
 		{"changed, in a range", etag, func(w http.ResponseWriter, r *http.Request, answer int) {
 			if r.Header.Get("Range") == "" {
@@ -709,4 +713,148 @@ func TestDownloadThatIsCancelledInAPause(t *testing.T) {
 	var answer *cdn.APIError
 	require.ErrorAs(t, err, &answer)
 	assert.Equal(t, 5*time.Minute, answer.RetryAfter)
+}
+
+// A store that answers with ranges from the first request on.
+func TestDownloadOfAStoreThatSendsPartsOnly(t *testing.T) {
+	content, changed := randomBytes(1000), randomBytes(2000)[1000:]
+	requests := 0
+	client, id := storeOf(t, func(w http.ResponseWriter, r *http.Request) {
+		requests++
+		body, from := content, 0
+		if requests > 1 {
+			assert.Equal(t, `"v1"`, r.Header.Get("If-Range"))
+			body, from = changed, 0 // it is another file now, so that the range does not count
+		}
+		w.Header().Set("ETag", fmt.Sprintf(`"v%d"`, requests))
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-999/1000", from))
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = w.Write(body[from : from+500])
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	_, err := client.Download(t.Context(), id, io.Discard)
+	require.ErrorIs(t, err, cdn.ErrMalformedResponse)
+	assert.Equal(t, 2, requests)
+}
+
+// Of a file whose length nobody tells, the end is where the store has no more.
+func TestDownloadOfPartsOfAFileOfUnknownLength(t *testing.T) {
+	content := randomBytes(1000)
+	client, id := storeOf(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"v1"`)
+		var from int
+		if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from); err != nil { // the first one, cut
+			_, _ = w.Write(content[:500])
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		if from == len(content) {
+			w.Header().Set("Content-Range", "bytes */1000")
+			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+			return
+		}
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/*", from, from+99))
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = w.Write(content[from : from+100])
+	})
+	got, err := download(t, client, id)
+	require.NoError(t, err)
+	assert.True(t, bytes.Equal(content, got), "%d bytes", len(got))
+}
+
+// Where all the bytes have come and only the end of the answer was lost, nothing more is asked for.
+func TestDownloadThatBreaksBehindItsLastByte(t *testing.T) {
+	content := randomBytes(1000)
+	requests := 0
+	client, id := storeOf(t, func(w http.ResponseWriter, r *http.Request) {
+		if requests++; requests == 1 {
+			w.Header().Set("Content-Length", "1000")
+			_, _ = w.Write(content[:500])
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("Content-Range", "bytes 500-999/1000")
+		w.WriteHeader(http.StatusPartialContent) // chunked, and the last chunk does not come
+		_, _ = w.Write(content[500:])
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	var b bytes.Buffer
+	_, err := client.Download(t.Context(), id, &b)
+	require.NoError(t, err)
+	assert.True(t, bytes.Equal(content, b.Bytes()))
+	assert.Equal(t, 2, requests)
+}
+
+func TestDownloadFileLeavesNothingBehindAPanic(t *testing.T) {
+	srv, client := newServer(t)
+	id := srv.AddTask(cdn.ExportTask{}, []byte("content")).TaskID
+	folder := t.TempDir()
+	assert.Panics(t, func() {
+		_, _ = client.DownloadFile(t.Context(), id, filepath.Join(folder, "report"), cdn.WithProgress(func(cdn.Progress) { panic("x") }))
+	})
+	assert.Empty(t, filesIn(t, folder))
+}
+
+func TestDownloadFileWithALongName(t *testing.T) {
+	srv, client := newServer(t)
+	id := srv.AddTask(cdn.ExportTask{}, []byte("content")).TaskID
+	path := filepath.Join(t.TempDir(), strings.Repeat("流", 80)+".csv")
+	_, err := client.DownloadFile(t.Context(), id, path)
+	require.NoError(t, err)
+	assert.FileExists(t, path)
+}
+
+// A store that refuses a range nobody asked for is at fault, and the file has not changed.
+func TestDownloadThatIsRefusedARangeItDidNotAskFor(t *testing.T) {
+	requests := 0
+	client, id := storeOf(t, func(w http.ResponseWriter, _ *http.Request) {
+		requests++
+		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+	})
+	_, err := client.Download(t.Context(), id, io.Discard)
+	require.ErrorIs(t, err, cdn.ErrMalformedResponse)
+	assert.ErrorContains(t, err, "status 416 for the whole file")
+	assert.NotContains(t, err.Error(), "changed")
+	assert.Equal(t, 1, requests)
+}
+
+// net/http quotes a Location that it cannot read, and a transport may quote the link.
+func TestErrorsOfNetHTTPShowNoKeyToAFile(t *testing.T) {
+	for _, location := range []string{"/100%.csv?Signature=s3cret", "https://u:s3cret@host/%zz"} {
+		client, id := storeOf(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Location"] = []string{location}
+			w.WriteHeader(http.StatusFound)
+		})
+		_, err := client.Download(t.Context(), id, io.Discard)
+		var answer *cdn.APIError
+		require.ErrorAs(t, err, &answer, location)
+		assert.Equal(t, http.StatusFound, answer.StatusCode)
+		assert.NotContains(t, err.Error(), "s3cret")
+
+		srv, client := newServer(t)
+		srv.Inject(cdntest.Fault{Status: http.StatusFound, Header: http.Header{"Location": {location}}})
+		_, err = client.ListExportTasks(t.Context(), nil)
+		require.ErrorAs(t, err, &answer, location)
+		assert.NotContains(t, err.Error(), "s3cret")
+	}
+
+	srv := cdntest.NewServer()
+	defer srv.Close()
+	task := srv.AddTask(cdn.ExportTask{Status: cdn.ExportTaskSuccess, DownloadLink: srv.URL + "/x?Signature=s3cret"}, nil)
+	client := srv.NewClient(cdn.WithHTTPClient(&http.Client{Transport: quoting{}}))
+	_, err := client.Download(t.Context(), task.TaskID, io.Discard)
+	require.ErrorContains(t, err, "cannot reach")
+	assert.NotContains(t, err.Error(), "s3cret")
+}
+
+// quoting is a transport that does not reach the store and says so at length.
+type quoting struct{}
+
+func (quoting) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Path == "/x" {
+		return nil, fmt.Errorf("cannot reach %s", req.URL)
+	}
+	return http.DefaultTransport.RoundTrip(req)
 }

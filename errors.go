@@ -207,7 +207,7 @@ func answerNotes(status int, requestID string, retryAfter time.Duration, attempt
 // invalid is the error for a parameter outside its range. The value must not be a secret.
 func invalid(field string, value any, why string) error {
 	if text, ok := value.(string); ok {
-		value = strconv.Quote(cut(text, min(len(text), maxExcerpt)))
+		value = strconv.Quote(cut(text, maxExcerpt))
 	}
 	return fmt.Errorf("%w: %s %v: %s", ErrInvalidParameter, field, value, why)
 }
@@ -331,7 +331,10 @@ func excerpt(text string, limit int) string {
 
 // cut is the longest prefix of text that has at most limit bytes and ends with a whole character.
 func cut(text string, limit int) string {
-	for limit > 0 && limit < len(text) && !utf8.RuneStart(text[limit]) {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
 		limit--
 	}
 	return text[:limit]

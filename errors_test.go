@@ -231,6 +231,18 @@ func TestCancelledCallTellsTheLastAnswer(t *testing.T) {
 	})
 }
 
+// An answer that cannot be read may hold the key to a file.
+func TestErrorsOfAnswersShowNoKeyToAFile(t *testing.T) {
+	const text = `{"data":[{"download_link":"https://b.example/f.csv?AccessKeyId=A&Signature=s3cret","task_id":"1"`
+	for _, status := range []int{200, 400} {
+		_, err := newTestClient(t, &fakeService{before: func(*http.Request) (*http.Response, error) {
+			return reply(status, text), nil
+		}}).ListExportTasks(t.Context(), nil)
+		require.ErrorContains(t, err, "https://b.example/f.csv?redacted")
+		assert.NotContains(t, err.Error(), "s3cret")
+	}
+}
+
 func exportOnce(ctx context.Context, client *CdnClient) error {
 	_, err := client.Export(ctx, &CreateExportTaskRequest{})
 	return err

@@ -24,7 +24,7 @@ func createBeside(path string) (*atomicFile, error) {
 	if path == "" {
 		return nil, invalid("path", path, "must not be empty")
 	}
-	// A link is kept, and the file it leads to is replaced.
+	// A link to a file is kept, and the file replaced.
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
@@ -35,7 +35,8 @@ func createBeside(path string) (*atomicFile, error) {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+rand.Text()[:10]+".part")
+	// Most file systems have room for 255 bytes.
+	name := filepath.Join(filepath.Dir(path), "."+cut(filepath.Base(path), 200)+"."+rand.Text()[:10]+".part")
 	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, err
@@ -43,7 +44,8 @@ func createBeside(path string) (*atomicFile, error) {
 	f := &atomicFile{file, path}
 	if before != nil {
 		if err := file.Chmod(before.Mode().Perm()); err != nil {
-			return nil, f.discardAfter(err)
+			_ = f.discard() // it is empty, and what matters is err
+			return nil, err
 		}
 	}
 	return f, nil
@@ -58,7 +60,8 @@ func (f *atomicFile) restart() error {
 	return err
 }
 
-// commit brings the file to disk and gives it its name.
+// commit brings the file to disk and gives it its name. Where the name itself cannot be brought to disk,
+// the error says so: the file has it nevertheless.
 func (f *atomicFile) commit() error {
 	if err := f.Sync(); err != nil {
 		return err
@@ -69,27 +72,34 @@ func (f *atomicFile) commit() error {
 	if err := os.Rename(f.Name(), f.path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(f.path))
+	if err := syncFolder(filepath.Dir(f.path)); err != nil {
+		return fmt.Errorf("the file is complete and has its name, which may not outlast a crash: %w", err)
+	}
+	return nil
 }
 
-// discardAfter removes the file because of err, which it gives back with what goes wrong besides.
-func (f *atomicFile) discardAfter(err error) error {
-	if closeErr := f.Close(); closeErr != nil && !errors.Is(closeErr, fs.ErrClosed) {
-		err = fmt.Errorf("%w; %w", err, closeErr)
+// discard removes the file.
+func (f *atomicFile) discard() error {
+	closeErr, removeErr := f.Close(), os.Remove(f.Name())
+	if errors.Is(closeErr, fs.ErrClosed) {
+		closeErr = nil
 	}
-	if removeErr := os.Remove(f.Name()); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
-		err = fmt.Errorf("%w; %w", err, removeErr)
+	if errors.Is(removeErr, fs.ErrNotExist) {
+		removeErr = nil
 	}
-	return err
+	return cmp.Or(closeErr, removeErr)
 }
 
-// syncFolder makes a new name last. Windows has no such call and needs none, and some file systems
-// refuse it.
+// syncFolder makes a new name last. Windows has no such call and needs none, some file systems refuse it,
+// and a folder that may be written and not read cannot be opened for it.
 func syncFolder(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
 	folder, err := os.Open(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -191,8 +192,16 @@ func (t *ExportTask) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// LogValue logs the task without the query of its download link, which lets anyone read the file, and
-// without times that are zero.
+// Format prints the task as fmt prints any struct, but without the query of its download link, which
+// lets anyone read the file.
+func (t ExportTask) Format(f fmt.State, verb rune) {
+	type plain ExportTask
+	t.DownloadLink = redactLink(t.DownloadLink)
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), plain(t))
+}
+
+// LogValue logs the task without the query of its download link, and without times that are zero. It
+// is not asked for tasks in a slice, which a [slog.JSONHandler] logs in full, as JSON shows them.
 func (t ExportTask) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("task_id", t.TaskID),
@@ -203,6 +212,12 @@ func (t ExportTask) LogValue() slog.Value {
 		timeAttr("update_time", t.UpdateTime),
 	)
 }
+
+// linkQuery is the query of a link within a text, as much as there is of it.
+var linkQuery = regexp.MustCompile(`(https?:[^\s"<>?]+)\?[^\s"<>]+`)
+
+// redactLinks is text without the queries of the links in it.
+func redactLinks(text string) string { return linkQuery.ReplaceAllString(text, "$1?redacted") }
 
 // timeAttr is nothing at all for the zero time.
 func timeAttr(key string, t time.Time) slog.Attr {
@@ -280,7 +295,7 @@ func (r *CreateExportTaskRequest) validate() error {
 // validateCombination checks what one field says about another.
 func (r *CreateExportTaskRequest) validateCombination() error {
 	switch {
-	case !r.StartTime.IsZero() && !r.EndTime.IsZero() && !r.EndTime.After(r.StartTime):
+	case !r.StartTime.IsZero() && !r.EndTime.IsZero() && r.EndTime.UnixMilli() <= r.StartTime.UnixMilli():
 		return invalid("EndTime", r.EndTime, "must be after StartTime")
 	case r.Interval < 0 || r.Interval%time.Second != 0:
 		return invalid("Interval", r.Interval, "must be whole seconds, not negative")

@@ -3,6 +3,7 @@ package cdn
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime"
@@ -130,6 +131,28 @@ func TestExportTaskIsLoggedWithoutTheKeyToItsFile(t *testing.T) {
 	}
 }
 
+func TestExportTaskIsPrintedWithoutTheKeyToItsFile(t *testing.T) {
+	task := ExportTask{TaskID: "id-1", DownloadLink: "https://store.example/f.csv?Signature=s3cret"}
+	page := &ListExportTasksResponse{Total: 1, Data: []ExportTask{task}}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		for _, value := range []any{task, &task, page, *page, &AmbiguousExportError{page.Data}} {
+			assert.NotContains(t, fmt.Sprintf(verb, value), "s3cret", "%s of %T", verb, value)
+		}
+	}
+	assert.Contains(t, fmt.Sprintf("%+v", task), "TaskID:id-1 TaskName: Status: DownloadLink:https://store.example/f.csv?redacted ")
+	assert.Contains(t, task.DownloadLink, "s3cret", "the task itself keeps it")
+}
+
+func TestRedactLinks(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"download_link":"https://b.example/f.csv?AccessKeyId=A&Signature=s3`: `{"download_link":"https://b.example/f.csv?redacted`,
+		`"http://a/b?c=d", "https:\/\/a\/b?c=d\u0026e=f" x`:                    `"http://a/b?redacted", "https:\/\/a\/b?redacted" x`,
+		"why? see https://a.example/help":                                      "why? see https://a.example/help",
+	} {
+		assert.Equal(t, want, redactLinks(text))
+	}
+}
+
 func TestRedactLink(t *testing.T) {
 	tests := []struct{ link, want string }{
 		{"https://h/p", "https://h/p"},
@@ -178,6 +201,7 @@ func TestCreateExportTaskRequestValidation(t *testing.T) {
 		want    string
 	}{
 		{CreateExportTaskRequest{StartTime: now, EndTime: now}, "EndTime 2026-03-01 00:00:00 +0000 UTC: must be after StartTime"},
+		{CreateExportTaskRequest{StartTime: now, EndTime: now.Add(time.Nanosecond)}, "must be after StartTime"},
 		{CreateExportTaskRequest{StartTime: now, EndTime: now.Add(-time.Hour)}, "must be after StartTime"},
 		{CreateExportTaskRequest{Interval: -time.Second}, "Interval -1s: must be whole seconds"},
 		{CreateExportTaskRequest{Interval: 1500 * time.Millisecond}, "Interval 1.5s: must be whole seconds"},

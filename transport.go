@@ -224,6 +224,11 @@ func (a *attempting) send(req *http.Request, call *call) (*http.Response, error)
 	}
 	read := *resp
 	read.Body = http.NoBody
+	if resp.Header.Get("Location") != "" {
+		// Nobody follows it, and net/http would quote one that it cannot read.
+		read.Header = resp.Header.Clone()
+		read.Header.Del("Location")
+	}
 	return &read, nil
 }
 
