@@ -117,6 +117,8 @@ func endpointFault(u *url.URL, insecureHTTP bool) string {
 		return "must name a host, and a port after a colon"
 	case !isASCII(u.Host):
 		return "must have its host in ASCII (punycode)"
+	case strings.Contains(u.Host, "%"):
+		return "must have no zone"
 	case u.User != nil:
 		return "must have no user or password"
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":

@@ -117,6 +117,7 @@ func TestEndpointIsRefusedWithItsFaultNamed(t *testing.T) {
 		"password with a space in the host":     {endpoint: "https://user:pa55word@cdn example.com", why: "not a URL"},
 		"password and a bad scheme":             {endpoint: "ftp://user:pa55word@cdn.example.com", why: "https://"},
 		"password with a slash":                 {endpoint: "https://user:pa55word/@cdn.example.com", why: ""},
+		"IPv6 zone":                             {endpoint: "https://[fe80::1%25eth0]:8443", why: "no zone"},
 		"path":                                  {endpoint: "https://cdn.example.com/v1", why: "no path"},
 		"query":                                 {endpoint: "https://cdn.example.com?a=b", why: "no path, query"},
 		"empty query":                           {endpoint: "https://cdn.example.com?", why: "no path, query"},

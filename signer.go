@@ -37,7 +37,8 @@ const maxSignedBody = 32 << 20
 
 // Signer signs requests with SDK-HMAC-SHA256 and verifies the signatures of others. It works on any
 // [http.Request], not only on this package's, and is safe for concurrent use. Printing, logging or
-// marshalling it shows the access key and never the secrets.
+// marshalling it shows the access key and never the secrets; but where it is in an unexported field of
+// a struct, fmt calls no method of it and shows all.
 type Signer struct {
 	// AccessKey is the AK. It travels with every request.
 	AccessKey string
@@ -52,14 +53,17 @@ type Signer struct {
 //
 // Signed are the method, the path, the query, the body, the host, and every header but
 // Authorization, User-Agent, Accept, Accept-Encoding, Connection, Content-Length, Content-Type and
-// those with an underscore in their name, since proxies rewrite or drop these.
+// those with an underscore in their name, since proxies rewrite or drop these. Nor are those signed
+// that net/http may keep to itself: Expect, Keep-Alive, Proxy-Connection, TE, Trailer,
+// Transfer-Encoding and Upgrade.
 //
 // The body is read through GetBody and stays unread; where a request has no GetBody, it gets one,
 // and up to 32 MiB of body in memory. A header X-Sdk-Content-Sha256 stands for the body's hash and
 // spares the reading.
 //
-// An error wraps [ErrInvalidParameter] where the keys are blank or the URL or a header cannot be
-// signed, and is the reader's own where the body cannot be read.
+// An error wraps [ErrInvalidParameter] where the keys are blank or the URL, the host or a header
+// cannot be signed, and is the reader's own where the body cannot be read. A host is signed as it is
+// sent: give a name in punycode where it is not ASCII, and an IPv6 address without its zone.
 func (s Signer) Sign(req *http.Request, t time.Time) error {
 	if err := s.sign(req, t); err != nil {
 		return fmt.Errorf("cdn: sign: %w", err)
@@ -71,8 +75,7 @@ func (s Signer) sign(req *http.Request, t time.Time) error {
 	if err := s.validate(); err != nil {
 		return err
 	}
-	payload, err := hashedPayload(req)
-	if err != nil {
+	if err := validateHost(requestHost(req)); err != nil {
 		return err
 	}
 	if req.Header == nil {
@@ -85,6 +88,10 @@ func (s Signer) sign(req *http.Request, t time.Time) error {
 		req.Header[headerSecurityToken] = []string{s.SecurityToken}
 	}
 	headers := headersToSign(make([]signedHeader, 0, 16), req)
+	payload, err := hashedPayload(req, headers)
+	if err != nil {
+		return err
+	}
 	canonical, err := appendCanonicalRequest(make([]byte, 0, 1024), req, headers, payload)
 	if err != nil {
 		return err
@@ -195,6 +202,17 @@ func validateKey(name, key string) error {
 			return fmt.Errorf("%w: %s has a character that no key has (white space, a comma, a control or non-ASCII character) at byte %d",
 				ErrInvalidParameter, name, i)
 		}
+	}
+	return nil
+}
+
+// validateHost refuses what net/http would change on sending it: the signature would be of another host.
+func validateHost(host string) error {
+	if !isASCII(host) {
+		return invalid("Host", host, "must be in ASCII: give it in punycode")
+	}
+	if strings.Contains(host, "%") {
+		return invalid("Host", host, "must have no zone (what follows the %)")
 	}
 	return nil
 }
@@ -338,12 +356,18 @@ func mergeSameName(headers []signedHeader) []signedHeader {
 	return merged
 }
 
-// isSigned reports whether Sign signs the header with this lower-case name. The last three are
-// written by net/http itself or not at all, whatever the request's header map says.
+// isSigned reports whether Sign signs the header with this lower-case name.
 func isSigned(name string) bool {
 	switch name {
-	case "authorization", "user-agent", "accept", "accept-encoding", "connection", "content-length", "content-type",
-		"host", "trailer", "transfer-encoding":
+	// Proxies rewrite or drop these.
+	case "authorization", "user-agent", "accept", "accept-encoding", "connection", "content-length", "content-type":
+		return false
+	// net/http writes these itself or not at all, whatever the request's header map says.
+	case "host", "trailer", "transfer-encoding":
+		return false
+	// These speak to the next hop: over HTTP/2, net/http does not send them, or its server takes them
+	// out, and a proxy may do so anywhere.
+	case "expect", "keep-alive", "proxy-connection", "te", "upgrade":
 		return false
 	}
 	return !strings.Contains(name, "_")
@@ -555,9 +579,9 @@ func verifiedPayload(req *http.Request, headers []signedHeader) (string, error) 
 }
 
 // hashedPayload is the last line of the canonical request.
-func hashedPayload(req *http.Request) (string, error) {
-	if declared := req.Header[headerContentSha256]; len(declared) > 0 && declared[0] != "" {
-		return strings.TrimSpace(declared[0]), nil
+func hashedPayload(req *http.Request, headers []signedHeader) (string, error) {
+	if declared, _ := lookUp(headers, "x-sdk-content-sha256"); declared != "" {
+		return declared, nil
 	}
 	return hashedBody(req)
 }

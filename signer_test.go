@@ -72,7 +72,7 @@ func TestPublishedVectorsOfTheSigningGuide(t *testing.T) {
 
 	headers, err := signedHeaders(req, []string{"content-type", "host", "x-sdk-date"})
 	require.NoError(t, err)
-	payload, err := hashedPayload(req)
+	payload, err := hashedPayload(req, headers)
 	require.NoError(t, err)
 	canonical, err := appendCanonicalRequest(nil, req, headers, payload)
 	require.NoError(t, err)
@@ -419,6 +419,11 @@ func TestHeadersThatProxiesChangeAreNotSigned(t *testing.T) {
 		"Content-Type":      false,
 		"Transfer-Encoding": false,
 		"Trailer":           false,
+		"Keep-Alive":        false,
+		"Proxy-Connection":  false,
+		"Upgrade":           false,
+		"Te":                false,
+		"Expect":            false,
 		"X_Underscore":      false,
 		"Accept-Language":   true,
 		"Content-Language":  true,
@@ -508,6 +513,15 @@ func TestHostIsSignedAsItIsSent(t *testing.T) {
 	}
 }
 
+// What Sign refuses of a host would not arrive as it was signed.
+func TestHostInPunycodeIsSignedAsItIsSent(t *testing.T) {
+	server := verifyServer(t, testSigner, func() time.Time { return testTime })
+	req := newTestRequest(t, http.MethodGet, server.URL+"/v1", "")
+	req.Host = "xn--fiq228c.example.com"
+	require.NoError(t, testSigner.Sign(req, testTime))
+	requireVerified(t, server, req, "")
+}
+
 func TestWhatDoesNotCountOnTheWireDoesNotCountInTheSignature(t *testing.T) {
 	tests := map[string]struct {
 		a, b   func(*http.Request)
@@ -577,6 +591,10 @@ func TestSignRefusesWhatCannotBeSigned(t *testing.T) {
 		"line feed in the second value":    {header("X-A", "b", "c\nd"), "x-a"},
 		"line feed in the host":            {func(r *http.Request) { r.Host = "a\nb" }, "host"},
 		"line feed in a declared hash":     {header("X-Sdk-Content-Sha256", "a\nb"), "x-sdk-content-sha256"},
+		"host that is not ASCII":           {func(r *http.Request) { r.Host = "中文.example.com:8443" }, `Host "中文.example.com:8443": must be in ASCII: give it in punycode`},
+		"URL's host that is not ASCII":     {func(r *http.Request) { r.URL.Host, r.Host = "bücher.example.com", "" }, `Host "bücher.example.com": must be in ASCII: give it in punycode`},
+		"host that is no text":             {func(r *http.Request) { r.Host = "a\xff.example.com" }, `Host "a\xff.example.com": must be in ASCII: give it in punycode`},
+		"host with a zone":                 {func(r *http.Request) { r.Host = "[fe80::1%eth0]:443" }, `Host "[fe80::1%eth0]:443": must have no zone`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -738,7 +756,7 @@ func TestDeclaredHashIsThePayload(t *testing.T) {
 	require.NoError(t, testSigner.Sign(declared, testTime))
 	headers, err := signedHeaders(declared, signedNames(t, declared))
 	require.NoError(t, err)
-	payload, err := hashedPayload(declared)
+	payload, err := hashedPayload(declared, headers)
 	require.NoError(t, err)
 	canonical, err := appendCanonicalRequest(nil, declared, headers, payload)
 	require.NoError(t, err)
@@ -809,7 +827,13 @@ func (zeros) Read(p []byte) (int, error) {
 // verifyServer answers 204 where a request verifies, and 401 with the reason where not.
 func verifyServer(t *testing.T, s Signer, now func() time.Time) *httptest.Server {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(verifyHandler(s, now))
+	t.Cleanup(server.Close)
+	return server
+}
+
+func verifyHandler(s Signer, now func() time.Time) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := s.Verify(r, now()); err != nil {
 			http.Error(w, err.Error(), http.StatusUnauthorized)
 			return
@@ -817,9 +841,7 @@ func verifyServer(t *testing.T, s Signer, now func() time.Time) *httptest.Server
 		body, err := io.ReadAll(r.Body)
 		w.Header().Set("X-Body", fmt.Sprintf("%q %v", body, err))
 		w.WriteHeader(http.StatusNoContent)
-	}))
-	t.Cleanup(server.Close)
-	return server
+	})
 }
 
 // requireVerified sends req, expects that the server has verified it and could read its body.
@@ -852,6 +874,7 @@ func TestServerVerifiesWhatWasSignedAndSent(t *testing.T) {
 		"any bytes in a value":       {method: http.MethodGet, target: "/v1", header: http.Header{"X-A": {"中文\xff\t\u00a0"}}},
 		"a list of content types":    {method: http.MethodPost, target: "/v1", body: "a", header: http.Header{"Content-Type": {"text/plain"}}},
 		"payload not signed":         {method: http.MethodPost, target: "/v1", body: "a", header: http.Header{"X-Sdk-Content-Sha256": {"UNSIGNED-PAYLOAD"}}},
+		"payload, in lower case":     {method: http.MethodPost, target: "/v1", body: "a", header: http.Header{"x-sdk-content-sha256": {"UNSIGNED-PAYLOAD"}}},
 		"name in two spellings":      {method: http.MethodGet, target: "/v1", header: http.Header{"x-a": {"b"}, "X-A": {"a"}}},
 	}
 	for name, test := range tests {
@@ -863,6 +886,34 @@ func TestServerVerifiesWhatWasSignedAndSent(t *testing.T) {
 			require.NoError(t, testTemporary.Sign(req, testTime))
 			requireVerified(t, server, req, test.body)
 		})
+	}
+}
+
+func TestServerVerifiesHopByHopHeaders(t *testing.T) {
+	const upgrade = "Upgrade" // of it, net/http's HTTP/2 takes an empty value only
+	header := http.Header{
+		"Keep-Alive": {"timeout=5"}, "Proxy-Connection": {"keep-alive"}, "Te": {"trailers"}, "Expect": {"100-continue"}, upgrade: {"h2c"},
+	}
+	verify := verifyHandler(testSigner, func() time.Time { return testTime })
+	for _, http2 := range []bool{false, true} {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			assert.Equal(t, http2, r.ProtoMajor == 2)
+			verify.ServeHTTP(w, r)
+		}))
+		server.EnableHTTP2 = http2
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		for name, values := range header {
+			t.Run(fmt.Sprintf("%s, HTTP/2 %v", name, http2), func(t *testing.T) {
+				if name == upgrade && http2 {
+					values = []string{""}
+				}
+				req := newTestRequest(t, http.MethodPost, server.URL+"/v1", "content")
+				req.Header[name] = values
+				require.NoError(t, testSigner.Sign(req, testTime))
+				requireVerified(t, server, req, "content")
+			})
+		}
 	}
 }
 
@@ -912,7 +963,7 @@ func authorize(t testing.TB, s Signer, req *http.Request, names ...string) {
 	t.Helper()
 	headers, err := signedHeaders(req, names)
 	require.NoError(t, err)
-	payload, err := hashedPayload(req)
+	payload, err := hashedPayload(req, headers)
 	require.NoError(t, err)
 	canonical, err := appendCanonicalRequest(nil, req, headers, payload)
 	require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -57,7 +58,41 @@ func parseExport(body []byte) (exportRequest, error) {
 	if _, err := decoder.Token(); err != io.EOF {
 		return export, errors.New("the body goes on after its JSON object")
 	}
+	if err := checkNames(body); err != nil {
+		return export, err
+	}
 	return export, export.check()
+}
+
+// checkNames refuses what encoding/json lets pass in an object: names of fields in other letters, and
+// names that are there twice. It goes by a body that has been decoded, and so is well-formed.
+func checkNames(body []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	_, _ = decoder.Token() // the brace
+	seen := make(map[string]bool)
+	for decoder.More() {
+		token, _ := decoder.Token()
+		name, _ := token.(string)
+		if !isField(name) {
+			return fmt.Errorf("unknown field %q", name)
+		}
+		if seen[name] {
+			return fmt.Errorf("field %q is there twice", name)
+		}
+		seen[name] = true
+		_ = decoder.Decode(new(json.RawMessage)) // the value
+	}
+	return nil
+}
+
+// isField reports whether the API reference has a field of exactly this name.
+func isField(name string) bool {
+	for field := range reflect.TypeFor[exportRequest]().Fields() {
+		if field.Tag.Get("json") == name {
+			return true
+		}
+	}
+	return false
 }
 
 // readable names a field of the wrong type by its name on the wire.

@@ -65,6 +65,12 @@ func TestCreateParameters(t *testing.T) {
 		{body: `{} {}`, message: "goes on after"},
 		{body: `{}]`, message: "goes on after"},
 		{body: `{"domain_names":"all"}`, message: `unknown field \"domain_names\"`},
+		{body: `{"Start_Time":1}`, message: `unknown field \"Start_Time\"`},
+		{body: `{"ſtart_time":1}`, message: `unknown field \"ſtart_time\"`}, // encoding/json takes this s for one
+		{body: `{"action":"a","ACTION":"b"}`, message: `unknown field \"ACTION\"`},
+		{body: `{"\u0061ction":"a"}`},
+		{body: `{"action":"a","isp":"any","action":"a"}`, message: `field \"action\" is there twice`},
+		{body: `{"action":"a","\u0061ction":null}`, message: `field \"action\" is there twice`},
 		{body: `{"action":1}`, message: "action must be of type string, not number"},
 		{body: `{"domain_name":["a"]}`, message: "domain_name must be of type string, not array"},
 		{body: `{"start_time":"1"}`, message: "start_time must be of type int64, not string"},

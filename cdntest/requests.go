@@ -25,7 +25,7 @@ type Request struct {
 }
 
 // Requests returns the requests so far in the order in which they arrived, those that met a fault
-// or were refused too; the latest [WithRequestLog] of them.
+// or were refused too; the latest [WithRequestLog] of them. They are copies, the caller's to change.
 func (s *Server) Requests() []Request {
 	return s.service.requests.all()
 }
@@ -57,7 +57,24 @@ func (l *requestLog) add(r *http.Request, body []byte) {
 }
 
 func (l *requestLog) all() []Request {
+	requests := l.snapshot()
+	// Nobody writes to what the log holds, so that the copying need not hold up the server.
+	for i, request := range requests {
+		requests[i] = request.clone()
+	}
+	return requests
+}
+
+func (l *requestLog) snapshot() []Request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.latest[max(0, len(l.latest)-l.keep):])
+}
+
+// clone shares nothing with r that could be changed.
+func (r Request) clone() Request {
+	r.Query = url.Values(http.Header(r.Query).Clone()) // it is a map of the same kind
+	r.Header = r.Header.Clone()
+	r.Body = slices.Clone(r.Body)
+	return r
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -269,6 +270,31 @@ func TestRequestLogKeepsTheLatest(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Under the race detector, this shows that the copies are the readers' own.
+func TestRequestsAreTheCallersOwn(t *testing.T) {
+	f := newFixture(t)
+	f.call(http.MethodPost, tasksPath+"?limit=1&offset=2", `{}`)
+	done := make(chan struct{})
+	for range 2 {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			request := f.Requests()[0]
+			request.Header.Del("Authorization")
+			request.Header["Content-Length"][0] = "changed"
+			request.Query.Del("limit")
+			request.Query["offset"][0] = "changed"
+			clear(request.Body)
+		}()
+	}
+	<-done
+	<-done
+	request := f.Requests()[0]
+	assert.Contains(t, request.Header.Get("Authorization"), f.AK)
+	assert.Equal(t, "2", request.Header.Get("Content-Length"))
+	assert.Equal(t, url.Values{"limit": {"1"}, "offset": {"2"}}, request.Query)
+	assert.Equal(t, `{}`, string(request.Body))
 }
 
 // Many users at once: of use under the race detector.

@@ -11,6 +11,10 @@
 //
 //	url='http://127.0.0.1:8086/v1/cdn/statistics/export-tasks?task_id&task_name'
 //	cdn-sandbox sign GET "$url" | curl -H @- "$url"
+//
+// It signs with the keys of -ak and -sk, else with those of the variables CLOUD_SDK_AK and
+// CLOUD_SDK_SK, and CLOUD_SDK_SECURITY_TOKEN with that access key. Where neither variable is set, the
+// sandbox's own key stands in for a flag that is not given.
 package main
 
 import (

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -167,6 +168,12 @@ func TestMistakes(t *testing.T) {
 		{"sign without a URL", []string{"sign", "GET"}, 2, "a method and a URL, not 1 arguments"},
 		{"sign with an unknown flag", []string{"sign", "-x"}, 2, "-x"},
 		{"sign an odd method", []string{"sign", "G T", "http://127.0.0.1/"}, 2, "invalid method"},
+		{"sign a URL without a scheme", []string{"sign", "GET", "example.com/x"}, 2, "the URL needs http:// or https:// and a host"},
+		{"sign a host for a scheme", []string{"sign", "GET", "localhost:8086/x"}, 2, "the URL needs http:// or https:// and a host"},
+		{"sign a path", []string{"sign", "GET", "/x"}, 2, "the URL needs http:// or https:// and a host"},
+		{"sign a URL of another scheme", []string{"sign", "GET", "ftp://example.com/x"}, 2, "the URL needs http:// or https:// and a host"},
+		{"sign a URL without a host", []string{"sign", "GET", "http:///x"}, 2, "the URL needs http:// or https:// and a host"},
+		{"sign a URL with a port only", []string{"sign", "GET", "http://:8086/x"}, 2, "the URL needs http:// or https:// and a host"},
 		{"sign an odd URL", []string{"sign", "GET", "http://127.0.0.1/?a=%zz"}, 1, "invalid"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -218,7 +225,7 @@ func TestSign(t *testing.T) {
 	tasks := s.url + "/v1/cdn/statistics/export-tasks"
 	for _, c := range []struct {
 		name        string
-		environment string // the secret key in it
+		environment string // the secret key in it, beside the sandbox's access key
 		args        []string
 		method, url string
 		body        string
@@ -232,25 +239,84 @@ func TestSign(t *testing.T) {
 		{name: "flags win", environment: "wrong", args: []string{"-sk", defaultSK}, method: "GET", url: tasks + "?task_id&task_name", want: 200},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Setenv("CLOUD_SDK_AK", "")
-			t.Setenv("CLOUD_SDK_SK", c.environment)
+			setKeys(t, "", "", "")
+			if c.environment != "" {
+				setKeys(t, defaultAK, c.environment, "")
+			}
 			var stdout, stderr bytes.Buffer
 			args := append(append([]string{"sign"}, c.args...), c.method, c.url)
 			require.Equal(t, 0, run(t.Context(), args, &stdout, &stderr), stderr.String())
 			assert.NotContains(t, stdout.String(), defaultSK)
 
-			r, err := http.NewRequestWithContext(t.Context(), c.method, c.url, strings.NewReader(c.body))
-			require.NoError(t, err)
-			for line := range strings.Lines(stdout.String()) {
-				name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
-				r.Header.Set(name, value)
-			}
-			response, err := http.DefaultClient.Do(r)
+			response, err := http.DefaultClient.Do(signedRequest(t, c.method, c.url, c.body, stdout.String()))
 			require.NoError(t, err)
 			require.NoError(t, response.Body.Close())
 			assert.Equal(t, c.want, response.StatusCode)
 		})
 	}
+}
+
+// setKeys sets what sign reads in the environment.
+func setKeys(t *testing.T, ak, sk, token string) {
+	t.Helper()
+	t.Setenv("CLOUD_SDK_AK", ak)
+	t.Setenv("CLOUD_SDK_SK", sk)
+	t.Setenv("CLOUD_SDK_SECURITY_TOKEN", token)
+}
+
+func TestSignTakesKeysFromFlagsThenTheEnvironment(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		ak, sk, token string // in the environment
+		args          []string
+		want          cdn.Signer
+		mistake       string
+	}{
+		{name: "nothing given", want: cdn.Signer{AccessKey: defaultAK, SecretKey: defaultSK}},
+		{name: "flags", args: []string{"-ak", "a", "-sk", "s"}, want: cdn.Signer{AccessKey: "a", SecretKey: "s"}},
+		{name: "-ak alone", args: []string{"-ak", "a"}, want: cdn.Signer{AccessKey: "a", SecretKey: defaultSK}},
+		{name: "-sk alone", args: []string{"-sk", "s"}, want: cdn.Signer{AccessKey: defaultAK, SecretKey: "s"}},
+		{name: "a token without keys", token: "t", want: cdn.Signer{AccessKey: defaultAK, SecretKey: defaultSK}},
+		{name: "environment", ak: "ea", sk: "es", want: cdn.Signer{AccessKey: "ea", SecretKey: "es"}},
+		{name: "environment with a token", ak: "ea", sk: "es", token: "t", want: cdn.Signer{AccessKey: "ea", SecretKey: "es", SecurityToken: "t"}},
+		{name: "half from each", ak: "ea", args: []string{"-sk", "s"}, want: cdn.Signer{AccessKey: "ea", SecretKey: "s"}},
+		{name: "half from each, the token is the access key's", ak: "ea", token: "t", args: []string{"-sk", "s"},
+			want: cdn.Signer{AccessKey: "ea", SecretKey: "s", SecurityToken: "t"}},
+		{name: "other half from each", sk: "es", args: []string{"-ak", "a"}, want: cdn.Signer{AccessKey: "a", SecretKey: "es"}},
+		{name: "flags win", ak: "ea", sk: "es", token: "t", args: []string{"-ak", "a", "-sk", "s"}, want: cdn.Signer{AccessKey: "a", SecretKey: "s"}},
+		{name: "flags win over half", sk: "es", args: []string{"-ak", "a", "-sk", "s"}, want: cdn.Signer{AccessKey: "a", SecretKey: "s"}},
+		{name: "no secret key", ak: "ea", mistake: "CLOUD_SDK_SK is not set while CLOUD_SDK_AK is"},
+		{name: "no access key", sk: "es", mistake: "CLOUD_SDK_AK is not set while CLOUD_SDK_SK is"},
+		{name: "no secret key for the flag", ak: "ea", args: []string{"-ak", "a"}, mistake: "CLOUD_SDK_SK is not set while CLOUD_SDK_AK is"},
+		{name: "no access key for the flag", sk: "es", args: []string{"-sk", "s"}, mistake: "CLOUD_SDK_AK is not set while CLOUD_SDK_SK is"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			setKeys(t, c.ak, c.sk, c.token)
+			const url = "http://127.0.0.1:8086/v1"
+			var stdout, stderr bytes.Buffer
+			status := run(t.Context(), append(append([]string{"sign"}, c.args...), "GET", url), &stdout, &stderr)
+			if c.mistake != "" {
+				assert.Equal(t, 2, status)
+				assert.Contains(t, stderr.String(), c.mistake)
+				assert.Empty(t, stdout.String())
+				return
+			}
+			require.Equal(t, 0, status, stderr.String())
+			assert.NoError(t, c.want.Verify(signedRequest(t, "GET", url, "", stdout.String()), time.Now()))
+		})
+	}
+}
+
+// signedRequest is a request with the headers that sign has printed.
+func signedRequest(t *testing.T, method, url, body, printed string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	require.NoError(t, err)
+	for line := range strings.Lines(printed) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		r.Header.Set(name, value)
+	}
+	return r
 }
 
 func TestSignals(t *testing.T) {

@@ -112,6 +112,7 @@ func welcome(url string, f serveFlags) string {
 	} else {
 		line("# CLOUD_SDK_SK: the one given with -sk, which is not shown")
 	}
+	line("export CLOUD_SDK_SECURITY_TOKEN=''")
 	line("export HUAWEICLOUD_SDK_REGION_CDN_CN_NORTH_1=%s", url)
 	line("# that is for clients of region cn-north-1, the official SDKs' too, whose credentials need")
 	line("# any account id (WithDomainId), or they ask the real identity service for it; in Go instead:")
