@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
-
-	"github.com/cenkalti/backoff/v5"
 )
 
 // Export creates an export task, finds it, and waits until it is finished, as
@@ -20,8 +18,8 @@ import (
 // created twice.
 //
 // A task that is known is returned with the error too, so that it can be waited for again, and its id is
-// logged at info level once it is. While it is not, an error that wraps [ErrOutcomeUnknown] says that
-// there may be one, and any other that there is none.
+// logged at info level once it is. While it is not, an error that wraps [ErrOutcomeUnknown] or
+// [ErrAmbiguousExport] says that there may be one, and any other that there is none.
 func (c *CdnClient) Export(ctx context.Context, request *CreateExportTaskRequest) (*ExportTask, error) {
 	task, err := c.export(ctx, request)
 	if err != nil {
@@ -72,7 +70,7 @@ func (c *CdnClient) createAndFind(ctx context.Context, request *CreateExportTask
 	err = inner(err)
 	switch {
 	case err == nil && answer.TaskID != "":
-		return &ExportTask{TaskID: answer.TaskID}, nil
+		return c.poller.awaitListed(ctx, answer.TaskID)
 	case err != nil && !errors.Is(err, ErrOutcomeUnknown):
 		return nil, err
 	}
@@ -86,6 +84,21 @@ const (
 	lostLooks = 4
 )
 
+// awaitListed gets the task with this id once the list has it, which may be a while after the id is known.
+func (p *poller) awaitListed(ctx context.Context, id string) (*ExportTask, error) {
+	pauses := p.newPauses()
+	for range findLooks {
+		task, err := p.get(ctx, id)
+		if err == nil {
+			return task, nil
+		}
+		if !errors.Is(err, ErrTaskNotFound) || !sleep(ctx, pauses.NextBackOff()) {
+			break
+		}
+	}
+	return &ExportTask{TaskID: id}, nil // the wait for it will say what is wrong
+}
+
 // find looks for the one task that was created since before. lost is the error of a creation whose
 // answer was lost, or nil. Then the creation may still be under way, and the first task that shows be
 // somebody else's, so that it must stay the only one for two looks.
@@ -94,9 +107,12 @@ func (p *poller) find(ctx context.Context, before *view, lost error) (*ExportTas
 	if lost != nil {
 		looks, alone = lostLooks, 2
 	}
-	pauses := backoff.ExponentialBackOff{InitialInterval: p.min, MaxInterval: p.max, Multiplier: 1.5, RandomizationFactor: 0.2}
+	pauses := p.newPauses()
 	failure := lost
-	for range looks {
+	for look := range looks {
+		if look > 0 && !sleep(ctx, pauses.NextBackOff()) {
+			return nil, unfound(lost, endOf(ctx))
+		}
 		candidates, err := p.created(ctx, before)
 		switch {
 		case err != nil && !mayPassForPoll(err):
@@ -104,21 +120,27 @@ func (p *poller) find(ctx context.Context, before *view, lost error) (*ExportTas
 		case err != nil:
 			failure = err
 		case len(candidates) > 1, len(candidates) == 1 && candidates[0].CreateTime.IsZero():
-			return nil, &AmbiguousExportError{candidates}
+			return nil, ambiguous(lost, candidates)
 		case len(candidates) == 1:
 			if alone--; alone == 0 {
 				return &candidates[0], nil
 			}
 			failure = fmt.Errorf("%s is new, and may be it or somebody else's", excerpt(candidates[0].TaskID, maxExcerpt))
 		}
-		if !sleep(ctx, pauses.NextBackOff()) {
-			return nil, unfound(lost, endOf(ctx))
-		}
 	}
 	if failure == nil {
 		failure = errors.New("the service took the request, but there is no new task in the list")
 	}
 	return nil, unfound(lost, failure)
+}
+
+// ambiguous is the error for a task that is one of several, or none of them where the answer was lost.
+func ambiguous(lost error, candidates []ExportTask) error {
+	err := &AmbiguousExportError{candidates}
+	if lost == nil {
+		return err
+	}
+	return fmt.Errorf("%w; %w", lost, err)
 }
 
 // unfound is the error for a task that may be there and was not found.

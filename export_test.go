@@ -371,3 +371,68 @@ func TestExportDoesNotGuess(t *testing.T) {
 		require.ErrorIs(t, err, ErrAmbiguousExport)
 	})
 }
+
+// Where the answer has an id, the list may have the task later.
+func TestExportGoesByAnIDThatShowsLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := exporting(t)
+		losing(service, func() (*http.Response, error) { return reply(200, `{"task_id":"late"}`), nil }, false)
+		time.AfterFunc(10*time.Second, func() { service.set("late", ExportTaskSuccess) })
+		task, err := newTestClient(t, service).Export(t.Context(), &CreateExportTaskRequest{})
+		require.NoError(t, err)
+		assert.Equal(t, "late", task.TaskID)
+	})
+}
+
+// A task that is not found is not waited for after the last look.
+func TestExportThatDoesNotShowEndsWithTheLastLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := exporting(t)
+		var last time.Time
+		service.before = func(req *http.Request) (*http.Response, error) {
+			last = time.Now()
+			if req.Method == http.MethodPost {
+				return reply(200, ""), nil
+			}
+			return nil, nil
+		}
+		_, err := newTestClient(t, service).Export(t.Context(), &CreateExportTaskRequest{})
+		require.ErrorIs(t, err, ErrOutcomeUnknown)
+		assert.Equal(t, last, time.Now())
+	})
+}
+
+// Where the answer is lost, all the candidates may be somebody else's, and the error says that too.
+func TestExportWhoseAnswerIsLostIsAmbiguousAndUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := exporting(t)
+		losing(service, func() (*http.Response, error) {
+			service.add(ExportTask{TaskID: "one"})
+			service.add(ExportTask{TaskID: "two"})
+			return reply(502, ""), nil
+		}, false)
+		_, err := newTestClient(t, service).Export(t.Context(), &CreateExportTaskRequest{})
+		require.ErrorIs(t, err, ErrAmbiguousExport)
+		require.ErrorIs(t, err, ErrOutcomeUnknown)
+	})
+}
+
+// A new task may have no time of change yet.
+func TestExportFindsATaskWithoutTimeOfChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := exporting(t)
+		time.Sleep(time.Second)
+		service.before = func(req *http.Request) (*http.Response, error) {
+			if req.Method == http.MethodPost {
+				service.add(ExportTask{TaskID: "new", Status: "processing"})
+				service.tasks[0].UpdateTime = time.Time{}
+				time.AfterFunc(time.Hour, func() { service.set("new", ExportTaskSuccess) }) // long after the last look
+				return reply(200, ""), nil
+			}
+			return nil, nil
+		}
+		task, err := newTestClient(t, service).Export(t.Context(), &CreateExportTaskRequest{})
+		require.NoError(t, err)
+		assert.Equal(t, "new", task.TaskID)
+	})
+}

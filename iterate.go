@@ -19,7 +19,7 @@ const defaultPageLimit = 100
 // new or changes at the head. Tasks that are created meanwhile may be yielded too.
 //
 // Limit is the length of a page, 100 where it is 0. Offset skips that many of the tasks that are
-// the newest when the iteration begins. Each range over the result reads the list anew; a range that
+// the newest when the iteration begins, counted as they are read. Each range over the result reads the list anew; a range that
 // is left early makes no further request. A quiet list of 1,000 tasks takes 12 requests. Memory holds
 // the ids and times of all tasks, and one page.
 //
@@ -75,6 +75,8 @@ func (c *CdnClient) ExportTasks(ctx context.Context, request *ListExportTasksReq
 // orders changes of one millisecond is not known. So a pass reads down to an older millisecond, and
 // where one millisecond fills more than a page, it is the last one if the head is still the one it
 // began with and either the pass was itself about that millisecond only, or nothing was seen to move.
+//
+// Pages of a service that caps them at one task cannot overlap. There a removal may hide a task.
 
 // A listReader reads a whole list that moves.
 type listReader struct {
@@ -112,12 +114,16 @@ type stamp struct {
 
 func stampOf(task ExportTask) stamp { return stamp{task.TaskID, updatedAt(task)} }
 
-// updatedAt is when a task changed, in milliseconds; a task without a time is older than all others.
+// updatedAt is when a task changed, in milliseconds. One that has not changed yet may have its time of
+// creation only; a task without a time is older than all others.
 func updatedAt(task ExportTask) int64 {
-	if task.UpdateTime.IsZero() {
-		return math.MinInt64
+	switch {
+	case !task.UpdateTime.IsZero():
+		return task.UpdateTime.UnixMilli()
+	case !task.CreateTime.IsZero():
+		return task.CreateTime.UnixMilli()
 	}
-	return task.UpdateTime.UnixMilli()
+	return math.MinInt64
 }
 
 func stampsOf(tasks []ExportTask) []stamp {

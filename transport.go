@@ -213,6 +213,10 @@ func (a *attempting) send(req *http.Request, call *call) (*http.Response, error)
 		return nil, fmt.Errorf("%w: %w", errNotSent, err)
 	case err != nil:
 		return nil, err
+	case resp == nil:
+		return nil, errors.New("the transport gave neither an answer nor an error")
+	case resp.Body == nil:
+		resp.Body = http.NoBody
 	}
 	call.answer = &answer{
 		status:    resp.StatusCode,

@@ -68,6 +68,20 @@ func failing(err error) func() (*http.Response, error) {
 	return func() (*http.Response, error) { return nil, err }
 }
 
+// A transport that breaks net/http's rules gets an error, as net/http's own client would give it.
+func TestTransportsThatGiveNothing(t *testing.T) {
+	for name, transport := range map[string]roundTripper{
+		"neither":    func(*http.Request) (*http.Response, error) { return nil, nil },
+		"no body":    func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 503}, nil },
+		"empty body": func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 200}, nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := newTestClient(t, transport, WithRetryPolicy(RetryPolicy{MaxAttempts: 1})).ListExportTasks(t.Context(), nil)
+			require.Error(t, err)
+		})
+	}
+}
+
 // testCredentials are temporary credentials that nobody refreshes.
 func testCredentials(ak, sk, token string) *global.Credentials {
 	official := &global.Credentials{}

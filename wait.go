@@ -28,8 +28,9 @@ import (
 // Polls are nobody's own: they do not carry the values of ctx.
 //
 // Failures that may pass (what is retried, and malformed answers) make the polls slower, and no
-// longer than the longest pause or what Retry-After asks for; the last one is wrapped, beside the
-// context's own error, when ctx ends. Any other failure ends the wait at once.
+// longer than the longest pause or what Retry-After asks for, 10 minutes at most. When ctx ends, the
+// failure of the last poll, all its attempts, is wrapped beside the context's own error. Any other
+// failure ends the wait at once.
 func (c *CdnClient) WaitForExportTask(ctx context.Context, taskID string) (*ExportTask, error) {
 	task, err := c.waitForExportTask(ctx, taskID)
 	if err != nil {
@@ -77,8 +78,9 @@ func finished(task *ExportTask) (*ExportTask, error) {
 //
 // Watches share the poller of [CdnClient.WaitForExportTask]. The error that ends the loop is yielded
 // last, with a zero task: the context's, with the last failure that did not pass, or a failure that
-// cannot pass. Each range over the result begins with what has changed since the call. Should more
-// than a page of tasks change within one millisecond, some may be missed.
+// cannot pass, which any failure of the call's own reading is. Each range over the result begins with
+// what has changed since the call. Should more than a page of tasks change within one millisecond, or
+// one with a time before that of the newest, some may be missed.
 func (c *CdnClient) WatchExportTasks(ctx context.Context) iter.Seq2[ExportTask, error] {
 	const name = "WatchExportTasks"
 	if ctx == nil {
@@ -264,7 +266,7 @@ func (p *poller) endOf(ctx context.Context) error {
 
 // run looks, polls and pauses until everybody has left.
 func (p *poller) run(ctx context.Context, wake <-chan struct{}) {
-	pauses := backoff.ExponentialBackOff{InitialInterval: p.min, MaxInterval: p.max, Multiplier: 1.5, RandomizationFactor: 0.2}
+	pauses := p.newPauses()
 	var known *view
 	var pollAt time.Time
 	due := false
@@ -290,6 +292,11 @@ func (p *poller) run(ctx context.Context, wake <-chan struct{}) {
 		}
 		due = p.pause(ctx, pollAt, wake)
 	}
+}
+
+// newPauses draws the pauses between polls.
+func (p *poller) newPauses() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{InitialInterval: p.min, MaxInterval: p.max, Multiplier: 1.5, RandomizationFactor: 0.2}
 }
 
 // pause waits for the time of the next poll, or for somebody who comes. It reports whether it was the
@@ -320,34 +327,43 @@ func (p *poller) round(ctx context.Context, known *view, due bool) (next *view, 
 			return known, false, err
 		}
 	}
-	return known, changed, p.look(ctx)
+	return known, changed, p.look(ctx, known)
 }
 
 // fail tells everybody of a failure that cannot pass, and remembers one that may. It returns the pause
 // that the service asks for.
 func (p *poller) fail(err error) (retryAfter time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.lastErr = nil
-	if err == nil {
+	if !p.tell(err) {
 		return 0
 	}
-	if !mayPassForPoll(err) {
-		for w := range p.waiters {
-			w.end(ExportTask{}, err)
-		}
-		for w := range p.watchers {
-			w.put(nil, err)
-		}
-		return 0
-	}
-	p.lastErr = err
+	// A logger may take its time, or call the client.
 	p.logger.Warn("cdn: a poll failed, trying again", "error", err)
 	var answer *APIError
 	if errors.As(err, &answer) {
-		retryAfter = answer.RetryAfter
+		retryAfter = min(answer.RetryAfter, maxRetryAfter)
 	}
 	return retryAfter
+}
+
+// tell is fail's part under the lock. It reports whether there is a failure that may pass.
+func (p *poller) tell(err error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lastErr = nil
+	switch {
+	case err == nil:
+		return false
+	case mayPassForPoll(err):
+		p.lastErr = err
+		return true
+	}
+	for w := range p.waiters {
+		w.end(ExportTask{}, err)
+	}
+	for w := range p.watchers {
+		w.put(nil, err)
+	}
+	return false
 }
 
 // mayPassForPoll reports whether the next poll may do better: whatever is retried, and answers that
@@ -399,7 +415,9 @@ func (p *poller) newReader(ctx context.Context) (reader *listReader, found *[]Ex
 // newView is what is known after a read.
 func newView(reader *listReader, found []ExportTask, before *view) *view {
 	v := &view{marker: reader.marker, recent: make(map[string]ExportTask), first: reader.first, total: reader.total}
-	if before != nil && before.marker == v.marker {
+	if before != nil && before.marker >= v.marker {
+		// Where the head was removed, what is older is no news, and may not have been read.
+		v.marker = before.marker
 		maps.Copy(v.recent, before.recent)
 	}
 	for _, task := range found {
@@ -426,12 +444,13 @@ func (p *poller) readSince(ctx context.Context, known *view, bound int64) (found
 
 // poll reads what has changed since known and hands it out.
 func (p *poller) poll(ctx context.Context, known *view) (next *view, changed bool, err error) {
-	found, next, err := p.readSince(ctx, known, p.oldestMarker())
+	watchers, oldest := p.watchersNow()
+	found, next, err := p.readSince(ctx, known, oldest)
 	if err != nil {
 		return known, false, err
 	}
 	changes := known.changes(found)
-	p.deliver(found, changes, next)
+	p.deliver(ctx, watchers, found, next)
 	if known.hasRemovals(changes, next) {
 		p.lookAgain()
 	}
@@ -477,15 +496,16 @@ func (v *view) hasRemovals(changes []ExportTask, next *view) bool {
 	return next.total < v.total+created
 }
 
-// oldestMarker is that of the watcher whose view is the oldest.
-func (p *poller) oldestMarker() int64 {
+// watchersNow are the watchers that a poll which begins now reads for, and the marker of the oldest
+// view among theirs. Those who come while it reads are left to the next poll.
+func (p *poller) watchersNow() ([]*watcher, int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	oldest := int64(math.MaxInt64)
 	for w := range p.watchers {
 		oldest = min(oldest, w.view.marker)
 	}
-	return oldest
+	return slices.Collect(maps.Keys(p.watchers)), oldest
 }
 
 // hasNewWatcher reports whether a watcher has come since the last poll.
@@ -502,15 +522,19 @@ func (p *poller) hasNewWatcher(known *view) bool {
 
 // deliver gives everybody what a poll has found. A watcher that came since the last poll has a view of
 // its own to compare with.
-func (p *poller) deliver(found, changes []ExportTask, next *view) {
+func (p *poller) deliver(ctx context.Context, watchers []*watcher, found []ExportTask, next *view) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for w := range p.watchers {
+	if ctx.Err() != nil {
+		return
+	}
+	for _, w := range watchers {
 		w.put(w.view.changes(found), nil)
 		w.view = next
 	}
 	done := make(map[string]ExportTask)
-	for _, task := range changes {
+	for _, task := range found {
+		delete(done, task.TaskID)
 		if task.Status.Done() {
 			done[task.TaskID] = task
 		}
@@ -524,10 +548,11 @@ func (p *poller) deliver(found, changes []ExportTask, next *view) {
 
 // look looks up the tasks that somebody waits for and that were not looked at yet. Where many came at
 // once, the head of the list shows most of them for less than a request each.
-func (p *poller) look(ctx context.Context) error {
+func (p *poller) look(ctx context.Context, known *view) error {
 	const (
 		gathering    = 10 * time.Millisecond // for those who come together to be looked after together
 		tasksPerPage = 4                     // how many a page must show to be worth its request
+		maxFailures  = 3                     // how many look-ups may fail before the rest is left for later
 	)
 	if len(p.unlooked()) == 0 {
 		return nil
@@ -541,7 +566,7 @@ func (p *poller) look(ctx context.Context) error {
 		}
 		for _, task := range page.Data {
 			if _, ok := ids[task.TaskID]; ok {
-				p.settle(task.TaskID, task, nil)
+				p.settle(ctx, known, task.TaskID, task, nil)
 				delete(ids, task.TaskID)
 			}
 		}
@@ -549,26 +574,34 @@ func (p *poller) look(ctx context.Context) error {
 			break
 		}
 	}
+	var failure error
+	failures := 0
 	for id := range ids {
-		if err := p.lookUp(ctx, id); err != nil {
+		err := p.lookUp(ctx, known, id)
+		if err == nil {
+			continue
+		}
+		// One task that cannot be looked up does not keep the others from it; a service in trouble does.
+		if failures++; failures == maxFailures || errors.Is(err, ErrThrottled) || !mayPassForPoll(err) || ctx.Err() != nil {
 			return err
 		}
+		failure = err
 	}
-	return nil
+	return failure
 }
 
 // lookUp looks up one task. What the service says of this one ends the waits for this one only.
-func (p *poller) lookUp(ctx context.Context, id string) error {
+func (p *poller) lookUp(ctx context.Context, known *view, id string) error {
 	task, err := p.get(ctx, id)
 	var answer *APIError
 	switch {
 	case err == nil:
-		p.settle(id, *task, nil)
+		p.settle(ctx, known, id, *task, nil)
 		return nil
 	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden), mayPassForPoll(err):
 		return err
 	case errors.Is(err, ErrTaskNotFound), errors.As(err, &answer):
-		p.settle(id, ExportTask{}, err)
+		p.settle(ctx, known, id, ExportTask{}, err)
 		return nil
 	}
 	return err
@@ -587,14 +620,18 @@ func (p *poller) unlooked() map[string]struct{} {
 }
 
 // settle notes that a task was looked up, and ends the waits for it where it is at its end.
-func (p *poller) settle(id string, task ExportTask, err error) {
+func (p *poller) settle(ctx context.Context, known *view, id string, task ExportTask, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if ctx.Err() != nil {
+		return // everybody has left, and whoever waits now is another poller's
+	}
 	for w := range p.waiters {
 		if w.id != id {
 			continue
 		}
-		w.looked = true
+		// A task that is newer than the view may be removed before a poll has counted it.
+		w.looked = task.CreateTime.IsZero() || !known.isCreation(task)
 		if err != nil || task.Status.Done() {
 			w.end(task, err)
 		}

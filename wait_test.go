@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -518,4 +519,272 @@ func TestPollIntervalIsChecked(t *testing.T) {
 		_, err := NewCdnClient(WithPollInterval(bad[0], bad[1]))
 		require.ErrorIs(t, err, ErrInvalidParameter)
 	}
+}
+
+// gatedService holds back the answer to the next list once it is armed.
+type gatedService struct {
+	*fakeService
+	armed   atomic.Bool
+	held    chan struct{}
+	release chan struct{}
+}
+
+func newGatedService() *gatedService {
+	return &gatedService{fakeService: &fakeService{}, held: make(chan struct{}), release: make(chan struct{})}
+}
+
+func (s *gatedService) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := s.fakeService.RoundTrip(req)
+	if req.URL.Query().Get("task_id") == "" && s.armed.CompareAndSwap(true, false) {
+		close(s.held)
+		<-s.release
+	}
+	return resp, err
+}
+
+// A range that begins while a poll is under way is served by the next one, which reads as far as it needs.
+func TestARangeThatBeginsDuringAPollLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := newGatedService()
+		service.set("mine", "processing")
+		client := newTestClient(t, service)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		waiting(ctx, client, "mine") // keeps the poller going
+		time.Sleep(time.Second)
+		changes := client.WatchExportTasks(ctx)
+		for i := range 121 {
+			time.Sleep(time.Millisecond)
+			service.set(fmt.Sprintf("task-%d", i), ExportTaskSuccess)
+		}
+		time.Sleep(time.Minute) // the poller knows them all
+		service.armed.Store(true)
+		<-service.held
+		seen := make(map[string]bool)
+		go func() {
+			for task, err := range changes {
+				if err == nil {
+					seen[task.TaskID] = true
+				}
+			}
+		}()
+		time.Sleep(100 * time.Millisecond)
+		close(service.release)
+		time.Sleep(time.Hour)
+		cancel()
+		synctest.Wait()
+		assert.Len(t, seen, 121)
+	})
+}
+
+// What has changed before the call is no news, though a poll that is under way brings it.
+func TestAWatchBegunDuringAPollYieldsNothingOlder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := newGatedService()
+		service.set("mine", "processing")
+		client := newTestClient(t, service)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		waiting(ctx, client, "mine")
+		time.Sleep(time.Second)
+		service.armed.Store(true)
+		<-service.held
+		time.Sleep(10 * time.Millisecond)
+		service.set("before", ExportTaskSuccess)
+		time.Sleep(10 * time.Millisecond)
+		w := watching(ctx, client)
+		time.Sleep(10 * time.Millisecond)
+		close(service.release)
+		time.Sleep(time.Hour)
+		assert.Empty(t, w.take())
+	})
+}
+
+// A task that is created, looked up and removed between two polls leaves no mark on the total.
+func TestAWaitForATaskThatIsRemovedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{}
+		service.set("other", "processing")
+		client := newTestClient(t, service, WithPollInterval(20*time.Second, 20*time.Second))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		waiting(ctx, client, "other")
+		time.Sleep(time.Second)
+		service.set("mine", "processing")
+		done := waiting(ctx, client, "mine")
+		time.Sleep(time.Second)
+		service.set("mine", "")
+		require.ErrorIs(t, (<-done).err, ErrTaskNotFound)
+	})
+}
+
+// The clocks of a service's machines differ: a change may be stamped before the newest one.
+func TestAWaitForATaskWhoseEndIsStampedEarlier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{}
+		service.set("mine", "processing")
+		time.Sleep(time.Minute)
+		service.set("other", ExportTaskSuccess)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		done := waiting(ctx, newTestClient(t, service), "mine")
+		time.Sleep(500 * time.Millisecond)
+		service.set("mine", ExportTaskSuccess)
+		service.mu.Lock()
+		service.tasks[0].UpdateTime = service.tasks[0].UpdateTime.Add(-time.Second)
+		service.tasks[0], service.tasks[1] = service.tasks[1], service.tasks[0]
+		service.mu.Unlock()
+		require.NoError(t, (<-done).err)
+	})
+}
+
+// What is older than the head was, when the head is removed, is no news.
+func TestAWatchYieldsNothingOldAfterRemovals(t *testing.T) {
+	t.Run("an answer without tasks", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			service := &fakeService{}
+			for i := range 5 {
+				time.Sleep(time.Second)
+				service.set(fmt.Sprintf("old-%d", i), ExportTaskSuccess)
+			}
+			polls := 0
+			service.before = func(*http.Request) (*http.Response, error) {
+				if polls++; polls == 3 {
+					return reply(200, emptyPage), nil
+				}
+				return nil, nil
+			}
+			w := watching(t.Context(), newTestClient(t, service))
+			time.Sleep(time.Hour)
+			assert.Empty(t, w.take())
+			service.set("new", "waiting")
+			time.Sleep(time.Minute)
+			assert.Equal(t, "new:waiting", w.take())
+		})
+	})
+	t.Run("more than a page of one millisecond", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			service := &fakeService{}
+			for i := range 150 {
+				service.set(fmt.Sprintf("old-%d", i), ExportTaskSuccess)
+			}
+			time.Sleep(time.Second)
+			service.set("head", ExportTaskSuccess)
+			w := watching(t.Context(), newTestClient(t, service))
+			for _, removed := range []string{"head", "old-140"} {
+				time.Sleep(time.Minute)
+				service.set(removed, "")
+			}
+			time.Sleep(time.Minute)
+			assert.Empty(t, w.take())
+		})
+	})
+}
+
+// A service that asks for a week gets ten minutes, and whoever comes meanwhile is served after them.
+func TestRetryAfterOfAPollIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{}
+		service.set("a", "processing")
+		service.set("b", ExportTaskSuccess)
+		polls := 0
+		service.before = func(*http.Request) (*http.Response, error) {
+			if polls++; polls == 3 {
+				return reply(429, "", "Retry-After", "604800"), nil
+			}
+			return nil, nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		client := newTestClient(t, service)
+		waiting(ctx, client, "a")
+		time.Sleep(time.Minute)
+		start := time.Now()
+		require.NoError(t, (<-waiting(ctx, client, "b")).err)
+		assert.Less(t, time.Since(start), 11*time.Minute)
+	})
+}
+
+// A task that the service cannot look up does not keep others waiting.
+func TestOneTaskThatCannotBeLookedUpKeepsNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{}
+		service.set("good", ExportTaskSuccess)
+		service.before = func(req *http.Request) (*http.Response, error) {
+			if req.URL.Query().Get("task_id") == "bad" {
+				return reply(500, ""), nil
+			}
+			return nil, nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		client := newTestClient(t, service, WithRetryPolicy(RetryPolicy{MaxAttempts: 1}))
+		waiting(ctx, client, "bad")
+		time.Sleep(5 * time.Minute)
+		start := time.Now()
+		require.NoError(t, (<-waiting(ctx, client, "good")).err)
+		assert.Less(t, time.Since(start), time.Minute)
+	})
+}
+
+// callingHandler calls back with each record that is logged.
+type callingHandler func(slog.Record)
+
+func (callingHandler) Enabled(context.Context, slog.Level) bool { return true }
+func (h callingHandler) Handle(_ context.Context, record slog.Record) error {
+	h(record)
+	return nil
+}
+func (h callingHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h callingHandler) WithGroup(string) slog.Handler      { return h }
+
+// A logger may be slow, and may use the client.
+func TestALoggerHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{before: func(*http.Request) (*http.Response, error) { return reply(503, ""), nil }}
+		client := newTestClient(t, service, WithRetryPolicy(RetryPolicy{MaxAttempts: 1}),
+			WithLogger(slog.New(callingHandler(func(record slog.Record) {
+				if strings.Contains(record.Message, "a poll failed") {
+					time.Sleep(time.Hour)
+				}
+			}))))
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		start := time.Now()
+		_, err := client.WaitForExportTask(ctx, "x")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, 3*time.Second, time.Since(start))
+		time.Sleep(2 * time.Hour)
+	})
+}
+
+// What a poller learns after everybody has left it is not about those who wait for the next one.
+func TestAPollerThatWasLeftSettlesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{}
+		service.set("mine", "processing")
+		answered, goOn := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		client := newTestClient(t, service, WithLogger(slog.New(callingHandler(func(record slog.Record) {
+			record.Attrs(func(attr slog.Attr) bool {
+				if attr.Value.String() == "GetExportTask" {
+					once.Do(func() { close(answered); <-goOn })
+				}
+				return true
+			})
+		}))))
+		first, leave := context.WithCancel(t.Context())
+		left := waiting(first, client, "mine")
+		<-answered // the look has its answer: processing
+		leave()
+		<-left
+		service.set("mine", ExportTaskSuccess)
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		done := waiting(ctx, client, "mine")
+		time.Sleep(time.Millisecond) // the second poller has its first view
+		close(goOn)
+		require.NoError(t, (<-done).err)
+	})
 }
