@@ -368,6 +368,13 @@ func (c *collectWatch) take() string {
 	return got
 }
 
+// ended is the error that the range has ended with, if it has.
+func (c *collectWatch) ended() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
 func TestWatchExportTasks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
