@@ -75,14 +75,12 @@ func (l *movingList) move() {
 		}
 	}
 	if len(present) == 0 || l.draw.IntN(10) < 4 {
-		present = []int{len(l.status)}
-		l.status = append(l.status, "")
+		l.status = append(l.status, "waiting")
+		l.service.set(idOf(len(l.status)-1), "waiting")
+		return
 	}
 	i := present[l.draw.IntN(len(present))]
-	l.status[i] = []ExportTaskStatus{"waiting", "processing", ExportTaskSuccess, ExportTaskSuccess, ""}[l.draw.IntN(5)]
-	if l.status[i] == "" && i == len(l.status)-1 {
-		l.status[i] = "waiting" // it may be the one that has just been created
-	}
+	l.status[i] = []ExportTaskStatus{"processing", ExportTaskSuccess, ExportTaskSuccess, "", ""}[l.draw.IntN(5)]
 	l.service.set(idOf(i), l.status[i])
 }
 
@@ -114,7 +112,11 @@ func TestWaitsAndWatchesMissNothing(t *testing.T) {
 				switch kind := draw.IntN(8); {
 				case kind == 0 && len(watches) < 3:
 					before := append([]ExportTaskStatus(nil), list.status...)
-					watches = append(watches, watch{watching(ctx, client), before})
+					var late time.Duration // how long after the call the range begins
+					if draw.IntN(2) == 0 {
+						late = time.Duration(draw.IntN(60)) * time.Second
+					}
+					watches = append(watches, watch{watchingLater(ctx, client, late), before})
 				case kind < 3 && len(list.status) > 0:
 					i := draw.IntN(len(list.status))
 					waits[i] = append(waits[i], waiting(ctx, client, idOf(i)))

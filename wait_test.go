@@ -344,9 +344,15 @@ type collectWatch struct {
 }
 
 func watching(ctx context.Context, client *CdnClient) *collectWatch {
+	return watchingLater(ctx, client, 0)
+}
+
+// watchingLater calls at once, and begins to range after a while.
+func watchingLater(ctx context.Context, client *CdnClient, while time.Duration) *collectWatch {
 	c := &collectWatch{}
 	changes := client.WatchExportTasks(ctx)
 	go func() {
+		sleep(ctx, while)
 		for task, err := range changes {
 			c.mu.Lock()
 			if err != nil {
