@@ -176,9 +176,10 @@ type innerError struct{ error }
 func (e innerError) Error() string { return strings.TrimPrefix(e.error.Error(), "cdn: ") }
 func (e innerError) Unwrap() error { return e.error }
 
-// ofTask names the task that an error is about, where there is one to name and the error does not.
+// ofTask names the task that an error is about, where there is one to name. One that was not found is
+// named already.
 func ofTask(id string, err error) error {
-	if strings.Contains(err.Error(), excerpt(id, maxExcerpt)) {
+	if id == "" || errors.Is(err, ErrTaskNotFound) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", excerpt(id, maxExcerpt), err)

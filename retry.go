@@ -100,7 +100,10 @@ func (r *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 		pauses.retryAfter = retryAfterOf(resp, time.Now())
 		return resp, reason
 	}, backoff.WithBackOff(pauses), backoff.WithMaxTries(uint(r.policy.MaxAttempts)), backoff.WithMaxElapsedTime(0),
-		backoff.WithNotify(func(reason error, pause time.Duration) { r.logRetry(ctx, call, reason, pause) }))
+		backoff.WithNotify(func(reason error, pause time.Duration) {
+			r.logRetry(ctx, call, reason, pause)
+			noteFailure(ctx, call, reason)
+		}))
 	return r.outcome(ctx, call, resp, err)
 }
 
@@ -133,6 +136,24 @@ func (r *retrying) logRetry(ctx context.Context, call *call, reason error, pause
 		slog.Int("attempt", call.attempts),
 		slog.Duration("pause", pause),
 		slog.String("reason", call.withoutSecrets(reason.Error())))
+}
+
+type failureKey struct{}
+
+// withFailures has note called with each failure that a call is tried again after.
+func withFailures(ctx context.Context, note func(error)) context.Context {
+	return context.WithValue(ctx, failureKey{}, note)
+}
+
+func noteFailure(ctx context.Context, call *call, reason error) {
+	note, ok := ctx.Value(failureKey{}).(func(error))
+	if !ok {
+		return
+	}
+	if call.answer != nil && !isSuccess(call.answer.status) {
+		reason = inner(call.apiError())
+	}
+	note(reason)
 }
 
 // final keeps backoff.Retry from trying again.

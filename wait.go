@@ -28,9 +28,8 @@ import (
 // Polls are nobody's own: they do not carry the values of ctx.
 //
 // Failures that may pass (what is retried, and malformed answers) make the polls slower, and no
-// longer than the longest pause or what Retry-After asks for, 10 minutes at most. When ctx ends, the
-// failure of the last poll, all its attempts, is wrapped beside the context's own error. Any other
-// failure ends the wait at once.
+// longer than the longest pause or what Retry-After asks for, 10 minutes at most. The last one is
+// wrapped, beside the context's own error, when ctx ends. Any other failure ends the wait at once.
 func (c *CdnClient) WaitForExportTask(ctx context.Context, taskID string) (*ExportTask, error) {
 	task, err := c.waitForExportTask(ctx, taskID)
 	if err != nil {
@@ -204,26 +203,27 @@ type poller struct {
 	watchers map[*watcher]struct{}
 	stop     context.CancelFunc // ends the goroutine; nil where there is none
 	wake     chan struct{}
-	lastErr  error // the last failure that may pass, nil after a success
+	lastErr  error // the last failure that may pass, of a poll or of an attempt of it; nil after a success
 }
 
 func newPoller(c *CdnClient, o *options) *poller {
 	const name = "ListExportTasks"
-	return &poller{
-		list: func(ctx context.Context, request *ListExportTasksRequest) (*ListExportTasksResponse, error) {
-			page, err := c.list(ctx, name, request)
-			return page, inner(err)
-		},
-		get: func(ctx context.Context, taskID string) (*ExportTask, error) {
-			task, err := c.GetExportTask(ctx, taskID)
-			return task, inner(err)
-		},
+	p := &poller{
 		min:      o.minPoll,
 		max:      o.maxPoll,
 		logger:   o.logger,
 		waiters:  make(map[*waiter]struct{}),
 		watchers: make(map[*watcher]struct{}),
 	}
+	p.list = func(ctx context.Context, request *ListExportTasksRequest) (*ListExportTasksResponse, error) {
+		page, err := c.list(ctx, name, request)
+		return page, inner(err)
+	}
+	p.get = func(ctx context.Context, taskID string) (*ExportTask, error) {
+		task, err := c.GetExportTask(ctx, taskID)
+		return task, inner(err)
+	}
+	return p
 }
 
 // join adds somebody and makes sure that the poller knows.
@@ -232,7 +232,7 @@ func (p *poller) join(add func()) {
 	defer p.mu.Unlock()
 	add()
 	if p.stop == nil {
-		ctx, stop := context.WithCancel(context.Background())
+		ctx, stop := context.WithCancel(withFailures(context.Background(), p.note))
 		p.stop, p.wake, p.lastErr = stop, make(chan struct{}, 1), nil
 		go p.run(ctx, p.wake)
 		return
@@ -343,6 +343,13 @@ func (p *poller) fail(err error) (retryAfter time.Duration) {
 		retryAfter = min(answer.RetryAfter, maxRetryAfter)
 	}
 	return retryAfter
+}
+
+// note remembers why the requests of a poll are tried again.
+func (p *poller) note(failure error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lastErr = failure
 }
 
 // tell is fail's part under the lock. It reports whether there is a failure that may pass.

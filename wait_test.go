@@ -801,3 +801,18 @@ func TestAPollerThatWasLeftSettlesNothing(t *testing.T) {
 		require.NoError(t, (<-done).err)
 	})
 }
+
+// A context that ends while a poll is still being tried again says why it is.
+func TestAWaitThatIsLeftDuringAPollSaysWhatKeptIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{before: func(*http.Request) (*http.Response, error) {
+			return reply(429, "slow down", "Retry-After", "20"), nil
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		_, err := newTestClient(t, service).WaitForExportTask(ctx, "x")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, ErrThrottled)
+		assert.EqualError(t, err, "cdn: WaitForExportTask: x: context deadline exceeded; the last poll failed: ListExportTasks: 429 Too Many Requests: slow down (retry after 20s, 2 attempts)")
+	})
+}
