@@ -194,7 +194,7 @@ func (c *call) apiError() *APIError {
 	if !body.found() {
 		body.ErrorMsg = excerpt(text, maxExcerpt)
 	}
-	body.ErrorMsg = redactLinks(body.ErrorMsg)
+	body.ErrorCode, body.ErrorMsg = redactLinks(body.ErrorCode), redactLinks(body.ErrorMsg)
 	if location := a.header.Get("Location"); a.status/100 == 3 && location != "" {
 		body.ErrorMsg = excerpt("redirected to "+c.withoutSecrets(redactLink(location))+", which is not followed", maxExcerpt)
 	}

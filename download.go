@@ -210,10 +210,12 @@ type download struct {
 	attempts int
 	status   int // of the store's answer to the last attempt; 0 where there was none
 	restarts int
-	written  int64
-	total    int64 // -1 while it is not known
-	etag     string
-	modified string
+	// partEnded is whether the last attempt came to the end of a part of a file of unknown length.
+	partEnded bool
+	written   int64
+	total     int64 // -1 while it is not known
+	etag      string
+	modified  string
 	// sum runs over what is written where the store announced wantMD5.
 	sum        hash.Hash
 	wantMD5    string
@@ -242,6 +244,7 @@ func (d *download) run(ctx context.Context) error {
 		if err == nil {
 			return d.finish()
 		}
+		d.partEnded = errors.Is(err, errPartEnds)
 		brought := d.written - before
 		fruitless++
 		if brought > 0 {
@@ -254,6 +257,8 @@ func (d *download) run(ctx context.Context) error {
 			return err
 		case d.written == d.total:
 			return d.finish() // only the end of the answer was lost
+		case d.store.policy.MaxAttempts == 1 && d.partEnded:
+			return d.finish()
 		case d.store.policy.MaxAttempts == 1:
 			return err
 		case fruitless == d.store.policy.MaxAttempts:
@@ -344,7 +349,8 @@ func (d *download) attempt(ctx context.Context) error {
 	d.status = 0
 	err := d.transfer(attempt, timer)
 	var answer *APIError
-	if err != nil && ctx.Err() == nil && attempt.Err() != nil && !errors.As(err, &answer) {
+	var ofSink writeError
+	if err != nil && ctx.Err() == nil && attempt.Err() != nil && !errors.As(err, &answer) && !errors.As(err, &ofSink) {
 		err = stalled
 	}
 	d.log(ctx, err, d.written-before, time.Since(start))
@@ -422,17 +428,21 @@ func (d *download) request(ctx context.Context) (*http.Response, error) {
 	return resp, err
 }
 
-// withoutQuery is the error of a transport, which may quote the link.
+// withoutQuery is the error of a transport, which may quote the link, or one that it was redirected to.
 type withoutQuery struct {
 	error
 	query string
 }
 
-func (e withoutQuery) Error() string {
-	if e.query == "" {
-		return e.error.Error()
+func (e withoutQuery) Error() string { return redactLinks(redactQuery(e.error.Error(), e.query)) }
+
+// redactQuery is text without a query that is long enough to be a key.
+func redactQuery(text, query string) string {
+	const keyLength = 16
+	if len(query) < keyLength {
+		return text
 	}
-	return strings.ReplaceAll(e.error.Error(), e.query, "redacted")
+	return strings.ReplaceAll(text, query, "redacted")
 }
 
 func (e withoutQuery) Unwrap() error { return e.error }
@@ -468,7 +478,10 @@ func (d *download) acceptNothing(resp *http.Response) error {
 		return fmt.Errorf("%w: status %d for the whole file", ErrMalformedResponse, resp.StatusCode)
 	}
 	length, err := strconv.ParseInt(strings.TrimPrefix(resp.Header.Get("Content-Range"), "bytes */"), 10, 64)
-	if err == nil && length == d.written && d.isSame(resp, length) {
+	switch {
+	case err == nil && length == d.written && d.isSame(resp, length):
+		return errComplete
+	case err != nil && d.partEnded && !d.differs(resp, -1): // it does not say how long the file is
 		return errComplete
 	}
 	if err := d.restart(); err != nil {
@@ -486,8 +499,10 @@ func (d *download) acceptWhole(resp *http.Response) error {
 	}
 	if d.written > 0 {
 		// The store does not do ranges. The file is the same: pass over what is written.
-		_, err := io.CopyN(io.Discard, resp.Body, d.written)
-		return err
+		if _, err := io.CopyN(io.Discard, resp.Body, d.written); err != nil {
+			return withoutQuery{err, d.link.RawQuery}
+		}
+		return nil
 	}
 	d.total, d.etag, d.modified = resp.ContentLength, resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")
 	d.sum, d.wantMD5 = nil, resp.Header.Get("Content-MD5")
@@ -525,14 +540,21 @@ var errStartOver = fmt.Errorf("%w: the file has changed, starting over", ErrMalf
 // isSame reports whether an answer is about the file that was begun: whatever both say must agree.
 func (d *download) isSame(resp *http.Response, total int64) bool {
 	etag, modified := resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")
-	switch {
-	case d.total >= 0 && total >= 0 && d.total != total,
-		d.etag != "" && etag != "" && d.etag != etag,
-		d.modified != "" && modified != "" && d.modified != modified:
-		return false
-	}
 	known := d.etag != "" && etag != "" || d.modified != "" && modified != ""
-	return known || total >= 0
+	return (known || total >= 0) && !d.differs(resp, total)
+}
+
+// differs reports whether an answer contradicts what is known of the file. An ETag that is strong says it
+// all; copies of a file may have different dates.
+func (d *download) differs(resp *http.Response, total int64) bool {
+	etag, modified := resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")
+	switch {
+	case d.total >= 0 && total >= 0 && d.total != total:
+		return true
+	case d.etag != "" && etag != "" && (d.etag != etag || !strings.HasPrefix(etag, "W/")):
+		return d.etag != etag
+	}
+	return d.modified != "" && modified != "" && d.modified != modified
 }
 
 // restart begins at the first byte of another version of the file, unless there is one each time.
@@ -587,7 +609,7 @@ func (d *download) copy(body io.Reader) error {
 		case errors.Is(err, io.EOF):
 			return d.checkLength()
 		case err != nil:
-			return err
+			return withoutQuery{err, d.link.RawQuery}
 		}
 	}
 }
@@ -614,6 +636,9 @@ func (d *download) write(chunk []byte) error {
 	return nil
 }
 
+// errPartEnds is at the end of a part of a file whose length is not known: there may be more.
+var errPartEnds = fmt.Errorf("a part of a file of unknown length: %w", io.ErrUnexpectedEOF)
+
 // checkLength is at the end of an answer: one that was asked for in full, and ended early without an
 // error, may be a store's limit on ranges, and is gone on with.
 func (d *download) checkLength() error {
@@ -621,7 +646,7 @@ func (d *download) checkLength() error {
 	case d.total >= 0 && d.written < d.total:
 		return fmt.Errorf("%d of %d bytes: %w", d.written, d.total, io.ErrUnexpectedEOF)
 	case d.total < 0 && d.status == http.StatusPartialContent:
-		return fmt.Errorf("a part that ends at byte %d of a file of unknown length: %w", d.written, io.ErrUnexpectedEOF)
+		return errPartEnds
 	}
 	return nil
 }
@@ -684,7 +709,7 @@ func storeError(resp *http.Response, attempts int) error {
 		Operation:  storeOperation,
 		StatusCode: resp.StatusCode,
 		RequestID:  excerpt(firstOf(body.RequestID, resp.Header.Get("X-Obs-Request-Id"), resp.Header.Get("X-Request-Id")), maxRequestID),
-		ErrMsg:     ErrMsg{ErrorCode: excerpt(body.Code, maxExcerpt), ErrorMsg: excerpt(body.Message, maxExcerpt)},
+		ErrMsg:     ErrMsg{ErrorCode: redactLinks(excerpt(body.Code, maxExcerpt)), ErrorMsg: redactLinks(excerpt(body.Message, maxExcerpt))},
 		RetryAfter: parseRetryAfter(resp.Header, time.Now()),
 		Attempts:   attempts,
 	}

@@ -2,6 +2,7 @@ package cdn
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"testing"
@@ -107,6 +108,33 @@ func (w slowWriter) Write(p []byte) (int, error) {
 	time.Sleep(w.pause)
 	return len(p), nil
 }
+
+// A writer that fails while the store is being given up has the last word.
+func TestDownloadToAWriterThatFailsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{tasks: []ExportTask{{TaskID: "a", Status: ExportTaskSuccess, DownloadLink: "https://store.example/f"}}}
+		client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Host != "store.example" {
+				return service.RoundTrip(req)
+			}
+			// It brings its byte when it is late already.
+			body := io.NopCloser(readerFunc(func(p []byte) (int, error) { time.Sleep(time.Minute); return copy(p, "x"), nil }))
+			return &http.Response{StatusCode: 200, ContentLength: 10, Body: body, Request: req}, nil
+		}))
+		full, writes := errors.New("disk full"), 0
+		_, err := client.Download(t.Context(), "a", writerFunc(func([]byte) (int, error) { writes++; return 0, full }))
+		require.ErrorIs(t, err, full)
+		assert.Equal(t, 1, writes)
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // A refusal whose body does not come is a refusal.
 func TestDownloadThatIsRefusedSlowly(t *testing.T) {

@@ -258,6 +258,9 @@ func TestDownloadGoesOnWhereItBroke(t *testing.T) {
 			assert.Equal(t, "Mon, 02 Mar 2026 03:04:05 GMT", r.Header.Get("If-Range"))
 			part(w, date, "bytes 500-999/1000", content[500:])
 		}, content, content},
+		{"range of a copy with another date", http.Header{"Etag": {`"v1"`}, "Last-Modified": date["Last-Modified"]}, func(w http.ResponseWriter, _ *http.Request, _ int) {
+			part(w, http.Header{"Etag": {`"v1"`}, "Last-Modified": {"Tue, 03 Mar 2026 03:04:05 GMT"}}, "bytes 500-999/1000", content[500:])
+		}, content, content},
 		{"range by length only", nil, func(w http.ResponseWriter, r *http.Request, _ int) {
 			assert.Empty(t, r.Header.Get("If-Range"))
 			part(w, nil, "bytes 500-999/1000", content[500:])
@@ -740,6 +743,12 @@ func TestDownloadOfAStoreThatSendsPartsOnly(t *testing.T) {
 
 // Of a file whose length nobody tells, the end is where the store has no more.
 func TestDownloadOfPartsOfAFileOfUnknownLength(t *testing.T) {
+	for _, end := range []string{"bytes */1000", ""} { // a refusal need not say how long the file is
+		t.Run("refused with "+strconv.Quote(end), func(t *testing.T) { testDownloadOfParts(t, end) })
+	}
+}
+
+func testDownloadOfParts(t *testing.T, end string) {
 	content := randomBytes(1000)
 	client, id := storeOf(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"v1"`)
@@ -750,7 +759,9 @@ func TestDownloadOfPartsOfAFileOfUnknownLength(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 		if from == len(content) {
-			w.Header().Set("Content-Range", "bytes */1000")
+			if end != "" {
+				w.Header().Set("Content-Range", end)
+			}
 			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
 			return
 		}
@@ -848,6 +859,54 @@ func TestErrorsOfNetHTTPShowNoKeyToAFile(t *testing.T) {
 	require.ErrorContains(t, err, "cannot reach")
 	assert.NotContains(t, err.Error(), "s3cret")
 }
+
+// What the store or the way to it says may quote the link, or one that it redirected to.
+func TestErrorsOfTheStoreShowNoKeyToAFile(t *testing.T) {
+	const link = "HTTPS://other.example/g?Signature=s3cret"
+	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
+		"message": func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 404, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("<Error><Code>" + link + "</Code><Message>no " + link + "</Message></Error>"))}, nil
+		},
+		"body": func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Header: http.Header{}, ContentLength: 9, Body: io.NopCloser(io.MultiReader(strings.NewReader("x"), failingReader{link}))}, nil
+		},
+		"redirect": func(req *http.Request) (*http.Response, error) {
+			if req.URL.Host == "other.example" {
+				return nil, errors.New("cannot reach " + link)
+			}
+			return &http.Response{StatusCode: 302, Header: http.Header{"Location": {link}}, Body: http.NoBody}, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := cdntest.NewServer()
+			defer srv.Close()
+			task := srv.AddTask(cdn.ExportTask{Status: cdn.ExportTaskSuccess, DownloadLink: "https://store.example/f"}, nil)
+			var log bytes.Buffer
+			client := srv.NewClient(
+				cdn.WithHTTPClient(&http.Client{Transport: storeTransport(answer)}),
+				cdn.WithRetryPolicy(cdn.RetryPolicy{MaxAttempts: 1}),
+				cdn.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+			)
+			_, err := client.Download(t.Context(), task.TaskID, io.Discard)
+			require.ErrorContains(t, err, "other.example/g?redacted")
+			assert.NotContains(t, err.Error()+log.String(), "s3cret")
+		})
+	}
+}
+
+// storeTransport answers for all hosts but loopback ones.
+type storeTransport func(*http.Request) (*http.Response, error)
+
+func (s storeTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Hostname() == "127.0.0.1" {
+		return http.DefaultTransport.RoundTrip(req)
+	}
+	return s(req)
+}
+
+type failingReader struct{ why string }
+
+func (r failingReader) Read([]byte) (int, error) { return 0, errors.New("read " + r.why) }
 
 // quoting is a transport that does not reach the store and says so at length.
 type quoting struct{}

@@ -44,6 +44,9 @@ func (c *CdnClient) export(ctx context.Context, request *CreateExportTaskRequest
 	}
 	// The wait may be long, and a program that dies in it would not know the task.
 	c.poller.logger.LogAttrs(ctx, slog.LevelInfo, "cdn: export task created", slog.String("task_id", created.TaskID))
+	if created.Status == "" {
+		created = c.poller.awaitListed(ctx, created)
+	}
 	if created.Status.Done() {
 		return finished(created)
 	}
@@ -70,7 +73,7 @@ func (c *CdnClient) createAndFind(ctx context.Context, request *CreateExportTask
 	err = inner(err)
 	switch {
 	case err == nil && answer.TaskID != "":
-		return c.poller.awaitListed(ctx, answer.TaskID)
+		return &ExportTask{TaskID: answer.TaskID}, nil
 	case err != nil && !errors.Is(err, ErrOutcomeUnknown):
 		return nil, err
 	}
@@ -84,19 +87,23 @@ const (
 	lostLooks = 4
 )
 
-// awaitListed gets the task with this id once the list has it, which may be a while after the id is known.
-func (p *poller) awaitListed(ctx context.Context, id string) (*ExportTask, error) {
+// awaitListed gets a task whose id is known already, which the list may have only after a while. Where
+// it has it not in time, the wait for the task will say what is wrong.
+func (p *poller) awaitListed(ctx context.Context, created *ExportTask) *ExportTask {
 	pauses := p.newPauses()
-	for range findLooks {
-		task, err := p.get(ctx, id)
-		if err == nil {
-			return task, nil
+	for look := range findLooks {
+		if look > 0 && !sleep(ctx, pauses.NextBackOff()) {
+			break
 		}
-		if !errors.Is(err, ErrTaskNotFound) || !sleep(ctx, pauses.NextBackOff()) {
+		task, err := p.get(ctx, created.TaskID)
+		if err == nil {
+			return task
+		}
+		if !errors.Is(err, ErrTaskNotFound) && !mayPassForPoll(err) {
 			break
 		}
 	}
-	return &ExportTask{TaskID: id}, nil // the wait for it will say what is wrong
+	return created
 }
 
 // find looks for the one task that was created since before. lost is the error of a creation whose

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -434,5 +435,42 @@ func TestExportFindsATaskWithoutTimeOfChange(t *testing.T) {
 		task, err := newTestClient(t, service).Export(t.Context(), &CreateExportTaskRequest{})
 		require.NoError(t, err)
 		assert.Equal(t, "new", task.TaskID)
+	})
+}
+
+// A known id is logged at once, and keeps nobody from their turn while the list does not have it; a look
+// that fails does not matter.
+func TestExportWithAKnownIDLetsOthersGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := exporting(t)
+		losing(service, func() (*http.Response, error) { return reply(200, `{"task_id":"late"}`), nil }, false)
+		create := service.before
+		service.before = func(req *http.Request) (*http.Response, error) {
+			if req.URL.Query().Get("task_id") != "" && service.gets == 1 {
+				return reply(503, ""), nil
+			}
+			return create(req)
+		}
+		time.AfterFunc(time.Minute, func() { service.set("late", ExportTaskSuccess) })
+		var logged time.Duration
+		start := time.Now()
+		client := newTestClient(t, service, WithRetryPolicy(RetryPolicy{MaxAttempts: 1}),
+			WithLogger(slog.New(callingHandler(func(record slog.Record) {
+				if strings.Contains(record.Message, "created") {
+					logged = time.Since(start)
+				}
+			}))))
+		time.AfterFunc(10*time.Second, func() {
+			select {
+			case client.exportTurn <- struct{}{}:
+				<-client.exportTurn
+			default:
+				t.Error("the turn is taken")
+			}
+		})
+		task, err := client.Export(t.Context(), &CreateExportTaskRequest{})
+		require.NoError(t, err)
+		assert.Equal(t, "late", task.TaskID)
+		assert.Zero(t, logged)
 	})
 }

@@ -193,11 +193,20 @@ func (t *ExportTask) UnmarshalJSON(data []byte) error {
 }
 
 // Format prints the task as fmt prints any struct, but without the query of its download link, which
-// lets anyone read the file.
+// lets anyone read the file. A struct that embeds a task is printed as the task; one that has it in an
+// unexported field is printed with the whole link, since fmt calls no methods there.
 func (t ExportTask) Format(f fmt.State, verb rune) {
-	type plain ExportTask
 	t.DownloadLink = redactLink(t.DownloadLink)
-	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), plain(t))
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), withoutMethods(t))
+}
+
+// withoutMethods is the task as a type of the same name that fmt prints by itself.
+func withoutMethods(t ExportTask) any {
+	type task = ExportTask
+	{
+		type ExportTask task
+		return ExportTask(t)
+	}
 }
 
 // LogValue logs the task without the query of its download link, and without times that are zero. It
@@ -214,7 +223,7 @@ func (t ExportTask) LogValue() slog.Value {
 }
 
 // linkQuery is the query of a link within a text, as much as there is of it.
-var linkQuery = regexp.MustCompile(`(https?:[^\s"<>?]+)\?[^\s"<>]+`)
+var linkQuery = regexp.MustCompile(`(?i)(https?:[^\s"<>?]+?)(?:\?|\\u003f)[^\s"<>]+`)
 
 // redactLinks is text without the queries of the links in it.
 func redactLinks(text string) string { return linkQuery.ReplaceAllString(text, "$1?redacted") }

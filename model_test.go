@@ -140,6 +140,7 @@ func TestExportTaskIsPrintedWithoutTheKeyToItsFile(t *testing.T) {
 		}
 	}
 	assert.Contains(t, fmt.Sprintf("%+v", task), "TaskID:id-1 TaskName: Status: DownloadLink:https://store.example/f.csv?redacted ")
+	assert.Contains(t, fmt.Sprintf("%#v", task), `cdn.ExportTask{TaskID:"id-1", `)
 	assert.Contains(t, task.DownloadLink, "s3cret", "the task itself keeps it")
 }
 
@@ -147,6 +148,7 @@ func TestRedactLinks(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"download_link":"https://b.example/f.csv?AccessKeyId=A&Signature=s3`: `{"download_link":"https://b.example/f.csv?redacted`,
 		`"http://a/b?c=d", "https:\/\/a\/b?c=d\u0026e=f" x`:                    `"http://a/b?redacted", "https:\/\/a\/b?redacted" x`,
+		`{"l":"HTTPS:\/\/a\/b\u003fc=d"}`:                                      `{"l":"HTTPS:\/\/a\/b?redacted"}`,
 		"why? see https://a.example/help":                                      "why? see https://a.example/help",
 	} {
 		assert.Equal(t, want, redactLinks(text))

@@ -81,6 +81,7 @@ func (s Signer) sign(req *http.Request, t time.Time) error {
 	if req.Header == nil {
 		req.Header = make(http.Header)
 	}
+	delete(req.Header, headerAuthorization) // an error leaves no signature that is not the request's
 	date := t.UTC().Format(signingTime)
 	removeSignature(req.Header)
 	req.Header[headerSdkDate] = []string{date}

@@ -25,7 +25,9 @@ import (
 // one request, however many wait and however long the list is. The pauses between polls are those of
 // [WithPollInterval]. Before that each wait has its task looked up once; many that come together
 // share pages where their tasks are near the head of the list, and take a request each where not.
-// Polls are nobody's own: they do not carry the values of ctx.
+// Polls are nobody's own: they do not carry the values of ctx. They go by the times that the service
+// gives: an end that is stamped before changes that the poller has seen may be missed where it is not
+// among the first 100 tasks.
 //
 // Failures that may pass (what is retried, and malformed answers) make the polls slower, and no
 // longer than the longest pause or what Retry-After asks for, 10 minutes at most. The last one is
@@ -122,7 +124,8 @@ func endWith(err error) iter.Seq2[ExportTask, error] {
 // A waiter waits for one task to be finished.
 type waiter struct {
 	id     string
-	looked bool // whether the task was looked up since the waiter came
+	looked bool  // whether the task needs no looking up before a poll shows it
+	view   *view // what was known of the list when the task was looked up first
 	result chan waitResult
 }
 
@@ -184,8 +187,9 @@ func (w *watcher) take() ([]ExportTask, error) {
 
 // A view is what the poller knows of the list at one moment: enough to tell what changes after it.
 type view struct {
-	marker int64                 // the time of the head
+	marker int64                 // the time of the newest change that is known
 	recent map[string]ExportTask // the tasks that changed at that very time
+	head   int64                 // the time of the head; before the marker where a newer task was removed
 	first  []stamp               // the first page
 	total  int
 }
@@ -275,7 +279,7 @@ func (p *poller) run(ctx context.Context, wake <-chan struct{}) {
 		if ctx.Err() != nil {
 			return
 		}
-		retryAfter := p.fail(err)
+		retryAfter := p.fail(ctx, err)
 		if changed || !due {
 			pauses.Reset()
 		}
@@ -332,8 +336,8 @@ func (p *poller) round(ctx context.Context, known *view, due bool) (next *view, 
 
 // fail tells everybody of a failure that cannot pass, and remembers one that may. It returns the pause
 // that the service asks for.
-func (p *poller) fail(err error) (retryAfter time.Duration) {
-	if !p.tell(err) {
+func (p *poller) fail(ctx context.Context, err error) (retryAfter time.Duration) {
+	if !p.tell(ctx, err) {
 		return 0
 	}
 	// A logger may take its time, or call the client.
@@ -353,9 +357,12 @@ func (p *poller) note(failure error) {
 }
 
 // tell is fail's part under the lock. It reports whether there is a failure that may pass.
-func (p *poller) tell(err error) bool {
+func (p *poller) tell(ctx context.Context, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if ctx.Err() != nil {
+		return false
+	}
 	p.lastErr = nil
 	switch {
 	case err == nil:
@@ -421,7 +428,7 @@ func (p *poller) newReader(ctx context.Context) (reader *listReader, found *[]Ex
 
 // newView is what is known after a read.
 func newView(reader *listReader, found []ExportTask, before *view) *view {
-	v := &view{marker: reader.marker, recent: make(map[string]ExportTask), first: reader.first, total: reader.total}
+	v := &view{marker: reader.marker, recent: make(map[string]ExportTask), head: reader.marker, first: reader.first, total: reader.total}
 	if before != nil && before.marker >= v.marker {
 		// Where the head was removed, what is older is no news, and may not have been read.
 		v.marker = before.marker
@@ -439,8 +446,8 @@ func newView(reader *listReader, found []ExportTask, before *view) *view {
 func (p *poller) readSince(ctx context.Context, known *view, bound int64) (found []ExportTask, next *view, err error) {
 	reader, read := p.newReader(ctx)
 	// Where the first page is as it was, nothing has moved, and one request is enough.
-	reader.bound, reader.first, reader.total, reader.quiet = known.marker, known.first, known.total, true
-	if bound < known.marker {
+	reader.bound, reader.first, reader.total, reader.quiet = known.head, known.first, known.total, true
+	if bound < known.head {
 		reader.bound, reader.quiet = bound, false
 	}
 	if err := reader.read(); err != nil {
@@ -503,14 +510,14 @@ func (v *view) hasRemovals(changes []ExportTask, next *view) bool {
 	return next.total < v.total+created
 }
 
-// watchersNow are the watchers that a poll which begins now reads for, and the marker of the oldest
-// view among theirs. Those who come while it reads are left to the next poll.
+// watchersNow are the watchers that a poll which begins now reads for, and the head of the oldest view
+// among theirs. Those who come while it reads are left to the next poll.
 func (p *poller) watchersNow() ([]*watcher, int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	oldest := int64(math.MaxInt64)
 	for w := range p.watchers {
-		oldest = min(oldest, w.view.marker)
+		oldest = min(oldest, w.view.head)
 	}
 	return slices.Collect(maps.Keys(p.watchers)), oldest
 }
@@ -637,8 +644,12 @@ func (p *poller) settle(ctx context.Context, known *view, id string, task Export
 		if w.id != id {
 			continue
 		}
-		// A task that is newer than the view may be removed before a poll has counted it.
-		w.looked = task.CreateTime.IsZero() || !known.isCreation(task)
+		// A task that is newer than the view may be removed before a poll has counted it, and is looked
+		// up once more after the next poll.
+		if w.view == nil {
+			w.view = known
+		}
+		w.looked = task.CreateTime.IsZero() || !known.isCreation(task) || w.view != known
 		if err != nil || task.Status.Done() {
 			w.end(task, err)
 		}

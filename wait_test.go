@@ -816,3 +816,46 @@ func TestAWaitThatIsLeftDuringAPollSaysWhatKeptIt(t *testing.T) {
 		assert.EqualError(t, err, "cdn: WaitForExportTask: x: context deadline exceeded; the last poll failed: ListExportTasks: 429 Too Many Requests: slow down (retry after 20s, 2 attempts)")
 	})
 }
+
+// A head that is stamped ahead of time and then removed does not hide what comes after it.
+func TestWaitsAfterTheRemovalOfAHeadFromTheFuture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 150
+		service := &fakeService{}
+		for i := range n {
+			time.Sleep(time.Millisecond)
+			service.set(fmt.Sprintf("task-%d", i), "processing")
+		}
+		time.Sleep(time.Second)
+		service.set("future", ExportTaskSuccess)
+		service.tasks[0].UpdateTime = time.Now().Add(time.Minute)
+		client := newTestClient(t, service)
+		var waits []<-chan waitResult
+		for i := range n {
+			waits = append(waits, waiting(t.Context(), client, fmt.Sprintf("task-%d", i)))
+		}
+		time.Sleep(5 * time.Second)
+		service.set("future", "")
+		time.Sleep(5 * time.Second)
+		for i := range n {
+			service.set(fmt.Sprintf("task-%d", i), ExportTaskSuccess)
+		}
+		for _, done := range waits {
+			require.NoError(t, (<-done).err)
+		}
+	})
+}
+
+// A task whose time of creation is after all times of change is not looked up for ever.
+func TestATaskFromTheFutureIsLookedUpTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := &fakeService{}
+		service.add(ExportTask{TaskID: "mine", Status: "processing", CreateTime: time.Now().Add(time.Second)})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		waiting(ctx, newTestClient(t, service), "mine")
+		time.Sleep(time.Hour)
+		_, _, gets := service.counts()
+		assert.Equal(t, 2, gets)
+	})
+}
