@@ -257,8 +257,6 @@ func (d *download) run(ctx context.Context) error {
 			return err
 		case d.written == d.total:
 			return d.finish() // only the end of the answer was lost
-		case d.store.policy.MaxAttempts == 1 && d.partEnded:
-			return d.finish()
 		case d.store.policy.MaxAttempts == 1:
 			return err
 		case fruitless == d.store.policy.MaxAttempts:
@@ -435,6 +433,7 @@ type withoutQuery struct {
 }
 
 func (e withoutQuery) Error() string { return redactLinks(redactQuery(e.error.Error(), e.query)) }
+func (e withoutQuery) Unwrap() error { return e.error }
 
 // redactQuery is text without a query that is long enough to be a key.
 func redactQuery(text, query string) string {
@@ -444,8 +443,6 @@ func redactQuery(text, query string) string {
 	}
 	return strings.ReplaceAll(text, query, "redacted")
 }
-
-func (e withoutQuery) Unwrap() error { return e.error }
 
 // validator is what tells the file from another version of it; a weak ETag does not, to the byte.
 func (d *download) validator() string {
