@@ -356,6 +356,9 @@ func (d *download) attempt(ctx context.Context) error {
 }
 
 func (d *download) log(ctx context.Context, err error, bytes int64, duration time.Duration) {
+	if !d.store.logger.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String("operation", storeOperation),
 		slog.Int("attempt", d.attempts),

@@ -196,17 +196,9 @@ func (t *ExportTask) UnmarshalJSON(data []byte) error {
 // lets anyone read the file. A struct that embeds a task is printed as the task; one that has it in an
 // unexported field is printed with the whole link, since fmt calls no methods there.
 func (t ExportTask) Format(f fmt.State, verb rune) {
+	type exportTask ExportTask // without this method
 	t.DownloadLink = redactLink(t.DownloadLink)
-	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), withoutMethods(t))
-}
-
-// withoutMethods is the task as a type of the same name that fmt prints by itself.
-func withoutMethods(t ExportTask) any {
-	type task = ExportTask
-	{
-		type ExportTask task
-		return ExportTask(t)
-	}
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), exportTask(t))
 }
 
 // LogValue logs the task without the query of its download link, and without times that are zero. It

@@ -140,7 +140,7 @@ func TestExportTaskIsPrintedWithoutTheKeyToItsFile(t *testing.T) {
 		}
 	}
 	assert.Contains(t, fmt.Sprintf("%+v", task), "TaskID:id-1 TaskName: Status: DownloadLink:https://store.example/f.csv?redacted ")
-	assert.Contains(t, fmt.Sprintf("%#v", task), `cdn.ExportTask{TaskID:"id-1", `)
+	assert.Contains(t, fmt.Sprintf("%#v", task), `cdn.exportTask{TaskID:"id-1", `)
 	assert.Contains(t, task.DownloadLink, "s3cret", "the task itself keeps it")
 }
 

@@ -236,9 +236,9 @@ func (p *poller) join(add func()) {
 	defer p.mu.Unlock()
 	add()
 	if p.stop == nil {
-		ctx, stop := context.WithCancel(withFailures(context.Background(), p.note))
+		ctx, stop := context.WithCancel(context.Background())
 		p.stop, p.wake, p.lastErr = stop, make(chan struct{}, 1), nil
-		go p.run(ctx, p.wake)
+		go p.run(withFailures(ctx, func(failure error) { p.note(ctx, failure) }), p.wake)
 		return
 	}
 	select {
@@ -349,11 +349,13 @@ func (p *poller) fail(ctx context.Context, err error) (retryAfter time.Duration)
 	return retryAfter
 }
 
-// note remembers why the requests of a poll are tried again.
-func (p *poller) note(failure error) {
+// note remembers why the requests of a poll are tried again, unless everybody has left it.
+func (p *poller) note(ctx context.Context, failure error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lastErr = failure
+	if ctx.Err() == nil {
+		p.lastErr = failure
+	}
 }
 
 // tell is fail's part under the lock. It reports whether there is a failure that may pass.
