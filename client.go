@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"example.com/huaweicloud/cdn/internal/redact"
 )
 
 // Version is this package's version, as it stands in the User-Agent.
@@ -181,7 +183,7 @@ func (c *call) malformed(why error) error {
 	text := c.answer.text
 	beginning := "the body is empty"
 	if strings.TrimSpace(text) != "" {
-		beginning = "the body begins " + redactLinks(excerpt(c.withoutSecrets(text), maxExcerpt))
+		beginning = "the body begins " + redact.Links(redact.Excerpt(c.withoutSecrets(text), redact.Short))
 	}
 	return c.failure(fmt.Errorf("%w: %w; %s", ErrMalformedResponse, why, beginning))
 }
@@ -192,11 +194,11 @@ func (c *call) apiError() *APIError {
 	text := c.withoutSecrets(a.text)
 	body := parseErrorBody(text)
 	if !body.found() {
-		body.ErrorMsg = excerpt(text, maxExcerpt)
+		body.ErrorMsg = redact.Excerpt(text, redact.Short)
 	}
-	body.ErrorCode, body.ErrorMsg = redactLinks(body.ErrorCode), redactLinks(body.ErrorMsg)
+	body.ErrorCode, body.ErrorMsg = redact.Links(body.ErrorCode), redact.Links(body.ErrorMsg)
 	if location := a.header.Get("Location"); a.status/100 == 3 && location != "" {
-		body.ErrorMsg = excerpt("redirected to "+c.withoutSecrets(redactLink(location))+", which is not followed", maxExcerpt)
+		body.ErrorMsg = redact.Excerpt("redirected to "+c.withoutSecrets(redact.Link(location))+", which is not followed", redact.Short)
 	}
 	return &APIError{
 		Operation:                   c.operation,

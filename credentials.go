@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/huaweicloud/cdn/internal/redact"
+
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth"
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/global"
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/provider"
@@ -288,7 +290,7 @@ func search(places []place, transport http.RoundTripper) (func() (credentials, e
 		if errors.Is(err, ErrInvalidParameter) {
 			return nil, credentials{}, fmt.Errorf("%w: %s: %w", ErrNoCredentials, place.name, err)
 		}
-		misses = append(misses, place.name+": "+excerpt(err.Error(), maxExcerpt))
+		misses = append(misses, place.name+": "+redact.Excerpt(err.Error(), redact.Short))
 	}
 	return nil, credentials{}, fmt.Errorf("%w: %s", ErrNoCredentials, strings.Join(misses, "; "))
 }
@@ -386,7 +388,7 @@ func withoutSecrets(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &answer):
-		return fmt.Errorf("status %s: %s", strings.TrimSpace(strconv.Itoa(answer.StatusCode)+" "+answer.ErrorCode), excerpt(answer.ErrorMessage, maxExcerpt))
+		return fmt.Errorf("status %s: %s", strings.TrimSpace(strconv.Itoa(answer.StatusCode)+" "+answer.ErrorCode), redact.Excerpt(answer.ErrorMessage, redact.Short))
 	case errors.As(err, &credentialsType):
 		return errors.New(credentialsType.ErrorMessage)
 	case errors.As(err, &call):

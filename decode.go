@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"example.com/huaweicloud/cdn/internal/redact"
 )
 
 // Decoding a page is the hot path of this package, and its answer must be checked to the last byte:
@@ -184,7 +186,7 @@ func inMember(name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", excerpt(name, maxExcerpt), err)
+	return fmt.Errorf("%s: %w", redact.Excerpt(name, redact.Short), err)
 }
 
 func (s *scanner) stringOrNull() (string, error) {
@@ -220,7 +222,7 @@ func (s *scanner) int64() (int64, error) {
 	}
 	n, err := strconv.ParseInt(literal, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%s is not a whole number of 64 bits", excerpt(literal, maxExcerpt))
+		return 0, fmt.Errorf("%s is not a whole number of 64 bits", redact.Excerpt(literal, redact.Short))
 	}
 	return n, nil
 }

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"example.com/huaweicloud/cdn/internal/redact"
+
 	"github.com/cenkalti/backoff/v5"
 )
 
@@ -179,7 +181,7 @@ func (s *store) checkRedirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("%w: more than %d redirects", ErrMalformedResponse, maxRedirects)
 	}
 	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
-		return fmt.Errorf("%w: redirected out of https, to %s", ErrMalformedResponse, redactLink(req.URL.String()))
+		return fmt.Errorf("%w: redirected out of https, to %s", ErrMalformedResponse, redact.Link(req.URL.String()))
 	}
 	return s.checkLink(req.URL)
 }
@@ -195,7 +197,7 @@ func (s *store) checkLink(link *url.URL) error {
 		return nil
 	}
 	return fmt.Errorf("%w: the download link %s is not https: only loopback hosts are reached without encryption, or any WithInsecureHTTP",
-		ErrMalformedResponse, redactLink(link.String()))
+		ErrMalformedResponse, redact.Link(link.String()))
 }
 
 // download is one file on its way.
@@ -314,7 +316,7 @@ func (d *download) fetchLink(ctx context.Context) error {
 	case task.Status == ExportTaskFail:
 		return ErrTaskFailed
 	case task.Status != ExportTaskSuccess:
-		return fmt.Errorf("%w: it has the status %q", ErrTaskNotFinished, excerpt(string(task.Status), maxExcerpt))
+		return fmt.Errorf("%w: it has the status %q", ErrTaskNotFinished, redact.Excerpt(string(task.Status), redact.Short))
 	case task.DownloadLink == "":
 		return fmt.Errorf("%w: the task is finished and has no download link", ErrMalformedResponse)
 	}
@@ -424,7 +426,7 @@ func (d *download) request(ctx context.Context) (*http.Response, error) {
 	var failed *url.Error
 	if errors.As(err, &failed) {
 		// The link in net/http's error is the key to the file.
-		return nil, fmt.Errorf("get %s: %w", redactLink(d.link.String()), withoutQuery{failed.Err, d.link.RawQuery})
+		return nil, fmt.Errorf("get %s: %w", redact.Link(d.link.String()), withoutQuery{failed.Err, d.link.RawQuery})
 	}
 	return resp, err
 }
@@ -435,17 +437,8 @@ type withoutQuery struct {
 	query string
 }
 
-func (e withoutQuery) Error() string { return redactLinks(redactQuery(e.error.Error(), e.query)) }
+func (e withoutQuery) Error() string { return redact.Links(redact.Query(e.error.Error(), e.query)) }
 func (e withoutQuery) Unwrap() error { return e.error }
-
-// redactQuery is text without a query that is long enough to be a key.
-func redactQuery(text, query string) string {
-	const keyLength = 16
-	if len(query) < keyLength {
-		return text
-	}
-	return strings.ReplaceAll(text, query, "redacted")
-}
 
 // validator is what tells the file from another version of it; a weak ETag does not, to the byte.
 func (d *download) validator() string {
@@ -517,7 +510,7 @@ func (d *download) acceptPart(resp *http.Response) error {
 	start, total, ok := parseContentRange(resp.Header.Get("Content-Range"))
 	if !ok || start != d.written {
 		return fmt.Errorf("%w: asked for the bytes from %d on, got Content-Range %q",
-			ErrMalformedResponse, d.written, excerpt(resp.Header.Get("Content-Range"), maxExcerpt))
+			ErrMalformedResponse, d.written, redact.Excerpt(resp.Header.Get("Content-Range"), redact.Short))
 	}
 	if !d.isSame(resp, total) {
 		if err := d.restart(); err != nil {
@@ -655,7 +648,7 @@ func (d *download) checkLength() error {
 func (d *download) finish() error {
 	if d.sum != nil {
 		if got := base64.StdEncoding.EncodeToString(d.sum.Sum(nil)); got != d.wantMD5 {
-			return fmt.Errorf("%w: the file's MD5 is %s, and the store announced %s", ErrMalformedResponse, got, excerpt(d.wantMD5, maxExcerpt))
+			return fmt.Errorf("%w: the file's MD5 is %s, and the store announced %s", ErrMalformedResponse, got, redact.Excerpt(d.wantMD5, redact.Short))
 		}
 	}
 	if d.report != nil {
@@ -708,8 +701,8 @@ func storeError(resp *http.Response, attempts int) error {
 	return &APIError{
 		Operation:  storeOperation,
 		StatusCode: resp.StatusCode,
-		RequestID:  excerpt(firstOf(body.RequestID, resp.Header.Get("X-Obs-Request-Id"), resp.Header.Get("X-Request-Id")), maxRequestID),
-		ErrMsg:     ErrMsg{ErrorCode: redactLinks(excerpt(body.Code, maxExcerpt)), ErrorMsg: redactLinks(excerpt(body.Message, maxExcerpt))},
+		RequestID:  redact.Excerpt(firstOf(body.RequestID, resp.Header.Get("X-Obs-Request-Id"), resp.Header.Get("X-Request-Id")), maxRequestID),
+		ErrMsg:     ErrMsg{ErrorCode: redact.Links(redact.Excerpt(body.Code, redact.Short)), ErrorMsg: redact.Links(redact.Excerpt(body.Message, redact.Short))},
 		RetryAfter: parseRetryAfter(resp.Header, time.Now()),
 		Attempts:   attempts,
 	}

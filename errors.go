@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
+
+	"example.com/huaweicloud/cdn/internal/redact"
 
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/sdkerr"
 )
@@ -154,7 +154,7 @@ type AmbiguousExportError struct {
 func (e *AmbiguousExportError) Error() string {
 	ids := make([]string, 0, len(e.Candidates))
 	for _, task := range e.Candidates {
-		ids = append(ids, excerpt(task.TaskID, maxExcerpt))
+		ids = append(ids, redact.Excerpt(task.TaskID, redact.Short))
 	}
 	return ErrAmbiguousExport.Error() + ": it may be any of " + strings.Join(ids, ", ")
 }
@@ -182,7 +182,7 @@ func ofTask(id string, err error) error {
 	if id == "" || errors.Is(err, ErrTaskNotFound) {
 		return err
 	}
-	return fmt.Errorf("%s: %w", excerpt(id, maxExcerpt), err)
+	return fmt.Errorf("%s: %w", redact.Excerpt(id, redact.Short), err)
 }
 
 // answerNotes is what the text of an error adds about the last answer: its status, 0 where it is
@@ -208,13 +208,12 @@ func answerNotes(status int, requestID string, retryAfter time.Duration, attempt
 // invalid is the error for a parameter outside its range. The value must not be a secret.
 func invalid(field string, value any, why string) error {
 	if text, ok := value.(string); ok {
-		value = strconv.Quote(cut(text, maxExcerpt))
+		value = strconv.Quote(redact.Cut(text, redact.Short))
 	}
 	return fmt.Errorf("%w: %s %v: %s", ErrInvalidParameter, field, value, why)
 }
 
 const (
-	maxExcerpt   = 200     // bytes of a body shown where it holds no message
 	maxMessage   = 4 << 10 // bytes kept of a code or a message
 	maxRequestID = 128     // bytes kept of a request id
 )
@@ -251,7 +250,7 @@ func parseErrorBody(text string) errorBody {
 		nested.encodedAuthorizationMessage = firstOf(nested.encodedAuthorizationMessage, body.encodedAuthorizationMessage)
 		return nested
 	case json.Unmarshal(outer.Error, &message) == nil:
-		body.ErrorMsg = excerpt(string(message), maxMessage)
+		body.ErrorMsg = redact.Excerpt(string(message), maxMessage)
 	}
 	return body
 }
@@ -271,10 +270,10 @@ type errorFields struct {
 func (f errorFields) errorBody() errorBody {
 	return errorBody{
 		ErrMsg: ErrMsg{
-			ErrorCode: excerpt(firstOf(f.SnakeCode, f.CamelCode, f.Code), maxMessage),
-			ErrorMsg:  excerpt(firstOf(f.SnakeMsg, f.CamelMsg, f.Message), maxMessage),
+			ErrorCode: redact.Excerpt(firstOf(f.SnakeCode, f.CamelCode, f.Code), maxMessage),
+			ErrorMsg:  redact.Excerpt(firstOf(f.SnakeMsg, f.CamelMsg, f.Message), maxMessage),
 		},
-		requestID:                   excerpt(string(f.RequestID), maxRequestID),
+		requestID:                   redact.Excerpt(string(f.RequestID), maxRequestID),
 		encodedAuthorizationMessage: string(f.EncodedAuth),
 	}
 }
@@ -302,41 +301,4 @@ func firstOf[T ~string](texts ...T) string {
 		}
 	}
 	return ""
-}
-
-// excerpt is text in one printable line of at most limit bytes: white space and control characters
-// become single spaces, other unprintable characters are dropped.
-func excerpt(text string, limit int) string {
-	const ellipsis = "…"
-	var b strings.Builder
-	space := false
-	for _, r := range text {
-		if unicode.IsSpace(r) || unicode.IsControl(r) {
-			space = b.Len() > 0
-			continue
-		}
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			continue
-		}
-		if space {
-			b.WriteByte(' ')
-			space = false
-		}
-		b.WriteRune(r)
-		if b.Len() > limit {
-			return strings.TrimRight(cut(b.String(), limit-len(ellipsis)), " ") + ellipsis
-		}
-	}
-	return b.String()
-}
-
-// cut is the longest prefix of text that has at most limit bytes and ends with a whole character.
-func cut(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	for limit > 0 && !utf8.RuneStart(text[limit]) {
-		limit--
-	}
-	return text[:limit]
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"example.com/huaweicloud/cdn/internal/redact"
+
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/sdkerr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -74,36 +76,14 @@ func FuzzParseErrorBody(f *testing.F) {
 	f.Add("<html>\n\xff")
 	f.Fuzz(func(t *testing.T, text string) {
 		body := parseErrorBody(text)
-		for _, shown := range []string{body.ErrorCode, body.ErrorMsg, body.requestID, excerpt(text, maxExcerpt)} {
+		for _, shown := range []string{body.ErrorCode, body.ErrorMsg, body.requestID, redact.Excerpt(text, redact.Short)} {
 			assert.NotContains(t, shown, "\n")
 			assert.NotContains(t, shown, "\x1b")
 			assert.True(t, utf8.ValidString(shown))
 			assert.LessOrEqual(t, len(shown), maxMessage)
 		}
-		assert.LessOrEqual(t, len(excerpt(text, maxExcerpt)), maxExcerpt)
+		assert.LessOrEqual(t, len(redact.Excerpt(text, redact.Short)), redact.Short)
 	})
-}
-
-func TestExcerpt(t *testing.T) {
-	tests := []struct {
-		name, text string
-		limit      int
-		want       string
-	}{
-		{"short", "abc", 10, "abc"},
-		{"just fits", "abcdefghij", 10, "abcdefghij"},
-		{"cut", "abcdefghijk", 10, "abcdefg…"},
-		{"cut between characters", "日本語日本語", 10, "日本…"},
-		{"no space before the ellipsis", "abcdef ghijkl", 10, "abcdef…"},
-		{"white space", "  a \r\n\t b\v\u00a0c  ", 20, "a b c"},
-		{"unprintable", "a\x00b\u200bc\xffd\ufffde", 20, "a bcde"},
-		{"nothing", " \n", 20, ""},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			assert.Equal(t, test.want, excerpt(test.text, test.limit))
-		})
-	}
 }
 
 func TestAPIErrorText(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"example.com/huaweicloud/cdn/internal/redact"
 )
 
 // Export creates an export task, finds it, and waits until it is finished, as
@@ -132,7 +134,7 @@ func (p *poller) find(ctx context.Context, before *view, lost error) (*ExportTas
 			if alone--; alone == 0 {
 				return &candidates[0], nil
 			}
-			failure = fmt.Errorf("%s is new, and may be it or somebody else's", excerpt(candidates[0].TaskID, maxExcerpt))
+			failure = fmt.Errorf("%s is new, and may be it or somebody else's", redact.Excerpt(candidates[0].TaskID, redact.Short))
 		}
 	}
 	if failure == nil {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"example.com/huaweicloud/cdn/internal/redact"
 )
 
 // ListExportTasks lists one page of the account's export tasks, the last changed first. A nil
@@ -63,7 +65,7 @@ func (c *CdnClient) GetExportTask(ctx context.Context, taskID string) (*ExportTa
 			return new(task.unshared()), nil
 		}
 	}
-	notFound := fmt.Errorf("cdn: %s: %w: %s", name, ErrTaskNotFound, excerpt(taskID, maxExcerpt))
+	notFound := fmt.Errorf("cdn: %s: %w: %s", name, ErrTaskNotFound, redact.Excerpt(taskID, redact.Short))
 	if found.RequestID != "" {
 		return nil, fmt.Errorf("%w (request id %s)", notFound, found.RequestID)
 	}

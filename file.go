@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
+
+	"example.com/huaweicloud/cdn/internal/redact"
 )
 
 // atomicFile is a file that gets its name when it is complete.
@@ -36,7 +38,7 @@ func createBeside(path string) (*atomicFile, error) {
 		return nil, err
 	}
 	// Most file systems have room for 255 bytes.
-	name := filepath.Join(filepath.Dir(path), "."+cut(filepath.Base(path), 200)+"."+rand.Text()[:10]+".part")
+	name := filepath.Join(filepath.Dir(path), "."+redact.Cut(filepath.Base(path), 200)+"."+rand.Text()[:10]+".part")
 	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, err

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"example.com/huaweicloud/cdn/internal/redact"
 )
 
 // ListExportTasksRequest says which page of which export tasks to list. The zero value, and nil,
@@ -197,7 +197,7 @@ func (t *ExportTask) UnmarshalJSON(data []byte) error {
 // unexported field is printed with the whole link, since fmt calls no methods there.
 func (t ExportTask) Format(f fmt.State, verb rune) {
 	type exportTask ExportTask // without this method
-	t.DownloadLink = redactLink(t.DownloadLink)
+	t.DownloadLink = redact.Link(t.DownloadLink)
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), exportTask(t))
 }
 
@@ -208,17 +208,11 @@ func (t ExportTask) LogValue() slog.Value {
 		slog.String("task_id", t.TaskID),
 		slog.String("task_name", t.TaskName),
 		slog.String("status", string(t.Status)),
-		slog.String("download_link", redactLink(t.DownloadLink)),
+		slog.String("download_link", redact.Link(t.DownloadLink)),
 		timeAttr("create_time", t.CreateTime),
 		timeAttr("update_time", t.UpdateTime),
 	)
 }
-
-// linkQuery is the query of a link within a text, as much as there is of it.
-var linkQuery = regexp.MustCompile(`(?i)(https?:[^\s"<>?]+?)(?:\?|\\u003f)[^\s"<>]+`)
-
-// redactLinks is text without the queries of the links in it.
-func redactLinks(text string) string { return linkQuery.ReplaceAllString(text, "$1?redacted") }
 
 // timeAttr is nothing at all for the zero time.
 func timeAttr(key string, t time.Time) slog.Attr {
@@ -226,19 +220,6 @@ func timeAttr(key string, t time.Time) slog.Attr {
 		return slog.Attr{}
 	}
 	return slog.Time(key, t)
-}
-
-// redactLink is link without what makes it a key to the file: its query, fragment and user.
-func redactLink(link string) string {
-	u, err := url.Parse(link)
-	if err != nil {
-		return "[unreadable link]"
-	}
-	redacted := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
-	if u.RawQuery != "" {
-		redacted.RawQuery = "redacted"
-	}
-	return redacted.String()
 }
 
 // CreateExportTaskRequest says what to export. The service requires no field; its own defaults stand

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	"example.com/huaweicloud/cdn/internal/redact"
+
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/region"
 )
 
@@ -70,7 +72,7 @@ func overriddenEndpoint(id string) (endpoint string, err error) {
 func regionsFileError(cause any) error {
 	why := "it could not be read when this process first looked"
 	if _, again := cause.(runtime.Error); !again {
-		why = excerpt(fmt.Sprint(cause), maxExcerpt)
+		why = redact.Excerpt(fmt.Sprint(cause), redact.Short)
 	}
 	return invalid("regions file", regionsFile(), why)
 }

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"example.com/huaweicloud/cdn/internal/redact"
 )
 
 // The words of the signing guide.
@@ -383,7 +385,7 @@ func signedHeaders(req *http.Request, names []string) ([]signedHeader, error) {
 			values = []string{requestHost(req)}
 		}
 		if len(values) == 0 {
-			return nil, refused("signed header " + excerpt(name, maxExcerpt) + " is missing")
+			return nil, refused("signed header " + redact.Excerpt(name, redact.Short) + " is missing")
 		}
 		headers = append(headers, signedHeader{name, values})
 	}

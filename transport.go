@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"example.com/huaweicloud/cdn/internal/redact"
 )
 
 // newTransport puts together the way of a request, the outermost step last. Each step is a
@@ -65,34 +67,9 @@ func callOf(req *http.Request) *call { return req.Context().Value(callKey{}).(*c
 // withoutSecrets is text without what a proxy or a debugging server may have echoed of the request.
 func (c *call) withoutSecrets(text string) string {
 	for _, secret := range c.secrets {
-		text = redact(text, secret)
+		text = redact.Secret(text, secret)
 	}
 	return text
-}
-
-// redact replaces secret in text, and what there is of it where it was cut off.
-func redact(text, secret string) string {
-	const recognisable = 16 // bytes by which a secret is known, and less of which is of no use
-	beginning := secret[:min(len(secret), recognisable)]
-	var b strings.Builder
-	for {
-		before, rest, found := strings.Cut(text, beginning)
-		b.WriteString(before)
-		if !found {
-			return b.String()
-		}
-		b.WriteString("[redacted]")
-		text = rest[commonPrefix(rest, secret[len(beginning):]):]
-	}
-}
-
-// commonPrefix is the length of what both begin with.
-func commonPrefix(a, b string) int {
-	n := 0
-	for n < min(len(a), len(b)) && a[n] == b[n] {
-		n++
-	}
-	return n
 }
 
 // RateLimiter holds back requests so that a quota is kept. A *rate.Limiter of golang.org/x/time/rate
@@ -221,7 +198,7 @@ func (a *attempting) send(req *http.Request, call *call) (*http.Response, error)
 	call.answer = &answer{
 		status:    resp.StatusCode,
 		header:    resp.Header,
-		requestID: excerpt(resp.Header.Get("X-Request-Id"), maxRequestID),
+		requestID: redact.Excerpt(resp.Header.Get("X-Request-Id"), maxRequestID),
 	}
 	if call.answer.text, err = a.receive(resp); err != nil {
 		return nil, err

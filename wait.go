@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"example.com/huaweicloud/cdn/internal/redact"
+
 	"github.com/cenkalti/backoff/v5"
 )
 
@@ -67,7 +69,7 @@ func (c *CdnClient) waitForExportTask(ctx context.Context, taskID string) (*Expo
 // finished is a task that is at its end, with the error that this may be.
 func finished(task *ExportTask) (*ExportTask, error) {
 	if task.Status == ExportTaskFail {
-		return task, fmt.Errorf("%w: %s", ErrTaskFailed, excerpt(task.TaskID, maxExcerpt))
+		return task, fmt.Errorf("%w: %s", ErrTaskFailed, redact.Excerpt(task.TaskID, redact.Short))
 	}
 	return task, nil
 }

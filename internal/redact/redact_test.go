@@ -1,0 +1,93 @@
+package redact
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestExcerpt(t *testing.T) {
+	tests := []struct {
+		name, text string
+		limit      int
+		want       string
+	}{
+		{"short", "abc", 10, "abc"},
+		{"just fits", "abcdefghij", 10, "abcdefghij"},
+		{"cut", "abcdefghijk", 10, "abcdefg…"},
+		{"cut between characters", "日本語日本語", 10, "日本…"},
+		{"no space before the ellipsis", "abcdef ghijkl", 10, "abcdef…"},
+		{"white space", "  a \r\n\t b\v\u00a0c  ", 20, "a b c"},
+		{"unprintable", "a\x00b\u200bc\xffd\ufffde", 20, "a bcde"},
+		{"nothing", " \n", 20, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			assert.Equal(t, test.want, Excerpt(test.text, test.limit))
+		})
+	}
+}
+
+func TestLinks(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"download_link":"https://b.example/f.csv?AccessKeyId=A&Signature=s3`: `{"download_link":"https://b.example/f.csv?redacted`,
+		`"http://a/b?c=d", "https:\/\/a\/b?c=d\u0026e=f" x`:                    `"http://a/b?redacted", "https:\/\/a\/b?redacted" x`,
+		`{"l":"HTTPS:\/\/a\/b\u003fc=d"}`:                                      `{"l":"HTTPS:\/\/a\/b?redacted"}`,
+		"why? see https://a.example/help":                                      "why? see https://a.example/help",
+	} {
+		assert.Equal(t, want, Links(text))
+	}
+}
+
+func TestLink(t *testing.T) {
+	tests := []struct{ link, want string }{
+		{"https://h/p", "https://h/p"},
+		{"https://h/p?x=y", "https://h/p?redacted"},
+		{"https://user:s3cret@h/p#s3cret", "https://h/p"},
+		{"", ""},
+		{"https://h/%zz?s3cret", "[unreadable link]"},
+	}
+	for _, test := range tests {
+		got := Link(test.link)
+		assert.Equal(t, test.want, got)
+		assert.False(t, strings.Contains(got, "s3cret"))
+	}
+}
+
+func TestQuery(t *testing.T) {
+	const key = "Expires=1&Signature=abc"
+	assert.Equal(t, "get redacted failed", Query("get "+key+" failed", key))
+	assert.Equal(t, "a=1 failed", Query("a=1 failed", "a=1"), "too short to be a key")
+}
+
+func TestSecret(t *testing.T) {
+	secret := strings.Repeat("0123456789abcdef", 4)
+	tests := []struct{ name, text, want string }{
+		{"whole", "x " + secret + " y", "x [redacted] y"},
+		{"cut off", "x " + secret[:40], "x [redacted]"},
+		{"other end", secret[:20] + "zz", "[redacted]zz"},
+		{"twice", secret + secret, "[redacted][redacted]"},
+		{"too short to recognise", secret[:15], secret[:15]},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			assert.Equal(t, test.want, Secret(test.text, secret))
+		})
+	}
+	assert.Equal(t, "text", Secret("text", ""))
+}
+
+func FuzzExcerpt(f *testing.F) {
+	f.Add("a\n b", 10)
+	f.Fuzz(func(t *testing.T, text string, limit int) {
+		if limit < 3 || limit > 1<<12 {
+			return
+		}
+		got := Excerpt(text, limit)
+		assert.LessOrEqual(t, len(got), limit)
+		assert.True(t, utf8.ValidString(got))
+		assert.NotContains(t, got, "\n")
+	})
+}
