@@ -1,0 +1,147 @@
+package servicemodel
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Path is the path of both calls.
+const Path = "/v1/cdn/statistics/export-tasks"
+
+// Kind is the kind of a request.
+type Kind string
+
+// The kinds of requests.
+const (
+	List   Kind = "list"   // without task_id
+	Lookup Kind = "lookup" // with task_id
+	Create Kind = "create"
+	Other  Kind = "other"
+)
+
+// Request is one request that the service received.
+type Request struct {
+	At     time.Time
+	Kind   Kind
+	ID     string // of a look-up
+	Owner  string // of a create: its domain_name
+	Offset int
+	Limit  int
+	Name   string // task_name
+	Status int    // of the response; 0 if the connection was lost
+	Failed bool   // the response was a failure that the knobs call for, or a refusal
+}
+
+// RoundTrip serves req. It blocks for the time that Knobs.Latency gives, or until the request's context
+// ends.
+func (s *Service) RoundTrip(req *http.Request) (*http.Response, error) {
+	r, err := parse(req)
+	if err != nil {
+		return nil, err
+	}
+	n, before, delay, after := s.receive(&r)
+	if before != nil {
+		before(r)
+	}
+	if err := sleep(req, delay); err != nil {
+		return nil, err
+	}
+	out := s.serve(n, r)
+	if err := sleep(req, after); err != nil {
+		return nil, err
+	}
+	if out.err != nil {
+		return nil, out.err
+	}
+	return out.response(req), nil
+}
+
+// receive counts a request and draws the time that it takes.
+func (s *Service) receive(r *Request) (n int, before func(Request), delay, after time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.At = s.advance()
+	s.log = append(s.log, *r)
+	if latency := int64(s.knobs.Latency); latency > 0 {
+		delay, after = time.Duration(s.answers.Int64N(latency)), time.Duration(s.answers.Int64N(latency))
+	}
+	return len(s.log) - 1, s.before, delay, after
+}
+
+// serve handles request n.
+func (s *Service) serve(n int, r Request) outcome {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.advance()
+	out := s.handle(now, r)
+	s.log[n].Status, s.log[n].Failed = out.status, out.failed
+	return out
+}
+
+func (s *Service) handle(now time.Time, r Request) outcome {
+	if wait, ok := s.limit.admit(now); !ok {
+		return throttled(s.knobs.Quota, wait)
+	}
+	failing := s.knobs.FailsFor == 0 || now.Sub(s.start) < s.knobs.FailsFor
+	switch {
+	case r.Kind == Other:
+		return refusal(http.StatusNotFound, `{"error_code":"APIGW.0101","error_msg":"The API does not exist"}`)
+	case r.Kind == Create:
+		return s.serveCreate(now, r)
+	case r.Limit < 0 || r.Limit > maxPage || r.Offset < 0:
+		return refusal(http.StatusBadRequest, errorBody("CDN.0001", "limit is 0 to 100, offset is not negative"))
+	case r.Kind == Lookup && failing && s.chance(s.answers, s.knobs.LookupFails),
+		r.Kind == List && failing && s.chance(s.answers, s.knobs.ListFails):
+		return s.failure()
+	case r.Kind == Lookup:
+		tasks := []*Task{}
+		if task := s.readOne(now, r.ID); task != nil {
+			tasks = append(tasks, task)
+		}
+		return pageOf(s.page(tasks, r.Offset, r.Limit), len(tasks))
+	}
+	tasks, total := s.readAll(now)
+	if r.Name != "" {
+		tasks = named(tasks, r.Name)
+		total = len(tasks)
+	}
+	return pageOf(s.page(tasks, r.Offset, r.Limit), total)
+}
+
+func (s *Service) serveCreate(now time.Time, r Request) outcome {
+	switch k := s.knobs; {
+	case s.chance(s.answers, k.Refused):
+		return refusal(http.StatusBadRequest, errorBody("CDN.0001", "the time range is wrong"))
+	case s.chance(s.answers, k.Dropped):
+		return s.lost()
+	case s.chance(s.answers, k.Lost):
+		at := now
+		if k.LostLate > 0 && s.answers.maybe(2) {
+			at = now.Add(time.Duration(s.answers.Int64N(int64(k.LostLate))))
+		}
+		s.schedule(at, func(at time.Time) { s.create(at, r.Owner) })
+		s.advance()
+		return s.lost()
+	}
+	task := s.create(now, r.Owner)
+	if s.knobs.NamesTask {
+		return outcome{status: http.StatusOK, body: fmt.Sprintf(`{"task_id":%q}`, task.ID)}
+	}
+	return outcome{status: http.StatusOK}
+}
+
+// sleep waits for d, or until the context of req ends.
+func sleep(req *http.Request, d time.Duration) error {
+	if d <= 0 {
+		return req.Context().Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-req.Context().Done():
+		return req.Context().Err()
+	}
+}

@@ -1,0 +1,174 @@
+package servicemodel
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// outcome is the response to a request before it is written.
+type outcome struct {
+	status int
+	body   string
+	header http.Header
+	err    error
+	failed bool
+}
+
+// failure draws a failure that may pass.
+func (s *Service) failure() outcome {
+	switch s.answers.IntN(5) {
+	case 0:
+		return outcome{status: http.StatusInternalServerError, body: errorBody("CDN.0000", "internal error"), failed: true}
+	case 1:
+		return outcome{status: http.StatusServiceUnavailable, body: "<html>busy</html>", failed: true}
+	case 2:
+		return outcome{status: http.StatusOK, body: "<html>welcome</html>", failed: true}
+	}
+	return s.lost()
+}
+
+// lost draws how a response does not arrive.
+func (s *Service) lost() outcome {
+	if s.answers.maybe(2) {
+		return outcome{status: http.StatusBadGateway, failed: true}
+	}
+	return outcome{err: &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, failed: true}
+}
+
+func refusal(status int, body string) outcome {
+	return outcome{status: status, body: body, failed: true}
+}
+
+func errorBody(code, message string) string {
+	return fmt.Sprintf(`{"error":{"error_code":%q,"error_msg":%q}}`, code, message)
+}
+
+// throttled is the gateway's refusal.
+func throttled(q Quota, wait time.Duration) outcome {
+	text, header := "The throttling threshold has been reached", http.Header{}
+	switch q.Hint {
+	case HintText:
+		text += fmt.Sprintf(": policy user over ratelimit,limit:%d,time:%s", q.N, period(q.Per))
+	case HintRetryAfter:
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	}
+	body := fmt.Sprintf(`{"error_code":"APIGW.0308","error_msg":%q,"request_id":"r"}`, text)
+	return outcome{status: http.StatusTooManyRequests, body: body, header: header, failed: true}
+}
+
+// period writes d as the gateway does.
+func period(d time.Duration) string {
+	if d%time.Minute == 0 {
+		return fmt.Sprintf("%d minute", d/time.Minute)
+	}
+	return fmt.Sprintf("%d second", d/time.Second)
+}
+
+func named(tasks []*Task, name string) []*Task {
+	var kept []*Task
+	for _, task := range tasks {
+		if task.Name == name {
+			kept = append(kept, task)
+		}
+	}
+	return kept
+}
+
+type row struct {
+	TaskID       string `json:"task_id"`
+	TaskName     string `json:"task_name"`
+	Status       string `json:"status"`
+	DownloadLink string `json:"download_link,omitempty"`
+	CreateTime   int64  `json:"create_time,omitempty"`
+	UpdateTime   int64  `json:"update_time,omitempty"`
+}
+
+func pageOf(tasks []*Task, total int) outcome {
+	rows := make([]row, 0, len(tasks))
+	for _, t := range tasks {
+		rows = append(rows, row{t.ID, t.Name, t.Status, t.Link, t.Created, t.Updated})
+	}
+	body, err := json.Marshal(struct {
+		Total int   `json:"total"`
+		Data  []row `json:"data"`
+	}{total, rows})
+	if err != nil {
+		return outcome{err: err}
+	}
+	return outcome{status: http.StatusOK, body: string(body)}
+}
+
+func (o outcome) response(req *http.Request) *http.Response {
+	header := o.header
+	if header == nil {
+		header = http.Header{}
+	}
+	header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	header.Set("Content-Type", "application/json")
+	return &http.Response{
+		Status:        strconv.Itoa(o.status) + " " + http.StatusText(o.status),
+		StatusCode:    o.status,
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+		Header:        header,
+		Body:          io.NopCloser(strings.NewReader(o.body)),
+		ContentLength: int64(len(o.body)),
+		Request:       req,
+	}
+}
+
+// parse reads a request and closes its body.
+func parse(req *http.Request) (Request, error) {
+	query := req.URL.Query()
+	r := Request{Kind: Other, ID: query.Get("task_id"), Name: query.Get("task_name")}
+	r.Offset, r.Limit = number(query, "offset", 0), number(query, "limit", 10)
+	var body []byte
+	if req.Body != nil {
+		var err error
+		body, err = io.ReadAll(req.Body)
+		if err = errors.Join(err, req.Body.Close()); err != nil {
+			return r, err
+		}
+	}
+	switch {
+	case req.URL.Path != Path:
+	case req.Method == http.MethodPost:
+		r.Kind = Create
+		var create struct {
+			DomainName string `json:"domain_name"`
+		}
+		if err := json.Unmarshal(body, &create); err != nil {
+			return r, err
+		}
+		r.Owner = create.DomainName
+	case req.Method == http.MethodGet && r.ID != "":
+		r.Kind = Lookup
+	case req.Method == http.MethodGet:
+		r.Kind = List
+	}
+	return r, nil
+}
+
+// number reads an integer parameter; text that is no number is -1, which the service refuses.
+func number(query url.Values, name string, missing int) int {
+	text := query.Get(name)
+	if text == "" {
+		return missing
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return -1
+	}
+	return n
+}
