@@ -1,10 +1,12 @@
 package cdn
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,6 +35,14 @@ func TestDecodePage(t *testing.T) {
 		{"white space", " \t\r\n{ \"total\" : 0 ,\n\"data\" : [ ] } \n", page{tasks: []ExportTask{}}},
 		{"name as number", `{"total":1,"data":[{"task_name":149751000000}]}`, one(ExportTask{TaskName: "149751000000"})},
 		{"name as number keeps its text", `{"total":1,"data":[{"task_name":-1.50e+10}]}`, one(ExportTask{TaskName: "-1.50e+10"})},
+		{"id as number", `{"total":1,"data":[{"task_id":123}]}`, one(ExportTask{TaskID: "123"})},
+		{"time as string", `{"total":1,"data":[{"create_time":"1700000000000","update_time":"1700000000000.0"}]}`,
+			one(ExportTask{CreateTime: at(1700000000000), UpdateTime: at(1700000000000)})},
+		{"time with a fraction of zero, with an exponent", `{"total":1,"data":[{"create_time":1700000000000.0,"update_time":1.7e12}]}`,
+			one(ExportTask{CreateTime: at(1700000000000), UpdateTime: at(1700000000000)})},
+		{"time past the documented range", `{"total":1,"data":[{"create_time":4102416000001}]}`, one(ExportTask{CreateTime: at(4102416000001)})},
+		{"row without an id", `{"total":2,"data":[{"task_name":"n"},{"task_id":"a"}]}`, page{2, []ExportTask{{TaskName: "n"}, {TaskID: "a"}}}},
+		{"total with a fraction of zero", `{"total":1.0,"data":[]}`, page{total: 1, tasks: []ExportTask{}}},
 		{"all null", `{"total":1,"data":[{"task_id":null,"task_name":null,"status":null,"download_link":null,"create_time":null,"update_time":null}]}`, one(ExportTask{})},
 		{"all absent", `{"total":1,"data":[{}]}`, one(ExportTask{})},
 		{"time 0 is 1970", `{"total":1,"data":[{"create_time":0}]}`, one(ExportTask{CreateTime: at(0)})},
@@ -77,10 +87,15 @@ func TestDecodePageRefuses(t *testing.T) {
 		{"total too large", `{"total":9223372036854775808,"data":[]}`, "is not a whole number of 64 bits"},
 		{"data as object", `{"total":1,"data":{}}`, "data: "},
 		{"null task", `{"total":1,"data":[null]}`, "data: [0]: "},
-		{"id as number", `{"total":1,"data":[{},{"task_id":1}]}`, "data: [1]: task_id: "},
+		{"id as boolean", `{"total":1,"data":[{},{"task_id":true}]}`, "data: [1]: task_id: "},
+		{"status as number", `{"total":1,"data":[{"status":1}]}`, "data: [0]: status: "},
+		{"link as number", `{"total":1,"data":[{"download_link":1}]}`, "data: [0]: download_link: "},
 		{"name as boolean", `{"total":1,"data":[{"task_name":true}]}`, "task_name: "},
-		{"time as string", `{"total":1,"data":[{"create_time":"1675134803874"}]}`, "create_time: "},
-		{"time as fraction", `{"total":1,"data":[{"update_time":1.5}]}`, "update_time: "},
+		{"time as words", `{"total":1,"data":[{"create_time":"2026-03-01"}]}`, "create_time: the string at byte 34 is not a whole number of 64 bits"},
+		{"time as empty string", `{"total":1,"data":[{"create_time":""}]}`, "create_time: "},
+		{"time as boolean", `{"total":1,"data":[{"create_time":false}]}`, "create_time: "},
+		{"time as fraction", `{"total":1,"data":[{"update_time":1.5}]}`, "update_time: 1.5 is not a whole number"},
+		{"time too large", `{"total":1,"data":[{"update_time":1e300}]}`, "update_time: 1e300 is not a whole number"},
 		{"trailing text", `{"total":0,"data":[]} x`, `'x' at byte 22`},
 		{"second object", `{"total":0,"data":[]}{}`, `'{' at byte 21`},
 		{"trailing comma in object", `{"total":0,"data":[],}`, `'}'`},
@@ -101,7 +116,7 @@ func TestDecodePageRefuses(t *testing.T) {
 		{"bad second half of a pair", `{"total":0,"data":[{"task_id":"\ud83d\uzzzz"}]}`, "four hex digits"},
 		{"invalid UTF-8", "{\"total\":0,\"data\":[{\"task_id\":\"\xff\"}]}", "not valid UTF-8"},
 		{"invalid UTF-8 in a name", "{\"total\":0,\"data\":[],\"\xc3\":1}", "not valid UTF-8"},
-		{"nested too deep", `{"total":0,"data":[],"x":` + strings.Repeat("[", maxDepth+1), "nested more than"},
+		{"nested too deep", `{"total":0,"data":[],"x":` + strings.Repeat("[", 1001), "nested more than 1000 deep"},
 		{"too many tasks", `{"total":0,"data":[` + strings.Repeat("{},", maxPageTasks) + `{}]}`, "more than 131072 tasks"},
 	}
 	for _, test := range tests {
@@ -200,29 +215,24 @@ func referenceTask(raw json.RawMessage) (ExportTask, error) {
 		return ExportTask{}, errors.New("not an object")
 	}
 	var task ExportTask
-	var name any
-	errs := []error{
-		referenceValue(members["task_id"], &task.TaskID),
+	err := errors.Join(
+		referenceText(members["task_id"], &task.TaskID),
+		referenceText(members["task_name"], &task.TaskName),
 		referenceValue(members["status"], &task.Status),
 		referenceValue(members["download_link"], &task.DownloadLink),
 		referenceTime(members["create_time"], &task.CreateTime),
 		referenceTime(members["update_time"], &task.UpdateTime),
-		referenceValue(members["task_name"], &name),
+	)
+	return task, err
+}
+
+// referenceText takes a number as its literal text, also if it is too large for a float64.
+func referenceText(raw json.RawMessage, to *string) error {
+	if len(raw) > 0 && strings.IndexByte("-0123456789", raw[0]) >= 0 {
+		*to = string(raw)
+		return nil
 	}
-	switch name := name.(type) {
-	case nil:
-	case string:
-		task.TaskName = name
-	case float64:
-		task.TaskName = string(members["task_name"])
-	default:
-		errs = append(errs, errors.New("task_name"))
-	}
-	// A number too large for a float64 is fine as a name.
-	if first := members["task_name"]; errs[5] != nil && json.Valid(first) && (first[0] == '-' || isDigit(first[0])) {
-		task.TaskName, errs[5] = string(first), nil
-	}
-	return task, errors.Join(errs...)
+	return referenceValue(raw, to)
 }
 
 func referenceValue(raw json.RawMessage, to any) error {
@@ -236,17 +246,41 @@ func referenceTime(raw json.RawMessage, to *time.Time) error {
 	if raw == nil || string(raw) == "null" {
 		return nil
 	}
-	ms, err := strconv.ParseInt(string(raw), 10, 64)
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		raw = json.RawMessage(text)
+	}
+	ms, err := referenceInt64(raw)
 	*to = time.UnixMilli(ms).UTC()
 	return err
 }
 
 func referenceInt(raw json.RawMessage) (int, error) {
-	n, err := strconv.Atoi(string(raw))
-	if err != nil || n < 0 || string(raw)[0] == '+' {
+	n, err := referenceInt64(raw)
+	if err != nil || n < 0 {
 		return 0, fmt.Errorf("total: %s", raw)
 	}
-	return n, nil
+	return int(n), nil
+}
+
+// referenceInt64 converts a number exactly.
+func referenceInt64(raw json.RawMessage) (int64, error) {
+	raw = bytes.Trim(raw, " \t\r\n")
+	if !json.Valid(raw) {
+		return 0, fmt.Errorf("%s is not JSON", raw)
+	}
+	if n, err := strconv.ParseInt(string(raw), 10, 64); err == nil {
+		return n, nil
+	}
+	f, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil {
+		return 0, err
+	}
+	whole, _ := big.NewFloat(f).Int(nil)
+	if new(big.Float).SetInt(whole).Cmp(big.NewFloat(f)) != 0 || whole.CmpAbs(big.NewInt(1<<53)) > 0 {
+		return 0, fmt.Errorf("%s is not whole", raw)
+	}
+	return whole.Int64(), nil
 }
 
 // hasTwice reports whether an object of text has a name twice.

@@ -71,7 +71,7 @@ func ExampleExportTask_UnmarshalJSON() {
 	// Output:
 	// 15d2a8 "20260301" processing
 	// 2026-03-01 00:00:00 +0000 UTC true
-	// cdn: ExportTask: create_time: '"' at byte 15, where a number must follow
+	// cdn: ExportTask: create_time: the string at byte 15 is not a whole number of 64 bits
 }
 
 // Two states are final; a task in any other, whatever its name, is still on its way.

@@ -91,7 +91,7 @@ func TestListExportTasksResponseJSON(t *testing.T) {
 
 func TestUnmarshalErrorsNameTheMember(t *testing.T) {
 	var task ExportTask
-	assert.EqualError(t, json.Unmarshal([]byte(`{"create_time":"x"}`), &task), `cdn: ExportTask: create_time: '"' at byte 15, where a number must follow`)
+	assert.EqualError(t, json.Unmarshal([]byte(`{"create_time":"x"}`), &task), `cdn: ExportTask: create_time: the string at byte 15 is not a whole number of 64 bits`)
 	var response ListExportTasksResponse
 	assert.EqualError(t, json.Unmarshal([]byte(`{"total":1}`), &response), `cdn: ListExportTasksResponse: data is missing`)
 }
