@@ -48,7 +48,8 @@ func storeError(w http.ResponseWriter, status int, code, message string) {
 		Code      string
 		Message   string
 		RequestID string `xml:"RequestId"`
-	}{Code: code, Message: message, RequestID: w.Header().Get(headerRequestID)})
+		HostID    string `xml:"HostId"`
+	}{Code: code, Message: message, RequestID: w.Header().Get(headerObsRequestID), HostID: w.Header().Get(headerObsID2)})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

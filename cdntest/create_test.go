@@ -131,7 +131,7 @@ func TestExportGoesThroughItsStates(t *testing.T) {
 		link, _ := row["download_link"].(string)
 		assert.Equal(t, c.status == cdn.ExportTaskSuccess, link != "", c.after)
 	}
-	file := f.send(f.request(http.MethodHead, f.Tasks()[0].DownloadLink, ""))
+	file := f.send(f.request(http.MethodGet, f.Tasks()[0].DownloadLink, ""))
 	assert.Equal(t, start.Add(10*time.Second).Format(http.TimeFormat), file.Header.Get("Last-Modified"))
 }
 

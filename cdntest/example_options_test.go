@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -72,7 +73,7 @@ func ExampleWithNoAuth() {
 	srv := cdntest.NewServer(cdntest.WithNoAuth())
 	defer srv.Close()
 
-	resp, err := http.Get(srv.URL + "/v1/cdn/statistics/export-tasks?task_id=&task_name=")
+	resp, err := http.Get(srv.URL + "/v1/cdn/statistics/export-tasks")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -188,6 +189,106 @@ func ExampleWithPageCap() {
 	// Output:
 	// a page has 2 of 5
 	// all pages have 5
+}
+
+// The account has 2 requests a minute. A client that may not wait gets the gateway's refusal.
+func ExampleWithQuota() {
+	srv := cdntest.NewServer(cdntest.WithQuota(2, time.Minute))
+	defer srv.Close()
+	client := srv.NewClient(cdn.WithRetryPolicy(cdn.RetryPolicy{MaxAttempts: 1}))
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+
+	for range 3 {
+		_, err := client.ListExportTasks(ctx, nil)
+		fmt.Println("throttled:", errors.Is(err, cdn.ErrThrottled))
+	}
+	// Output:
+	// throttled: false
+	// throttled: false
+	// throttled: true
+}
+
+// With a fixed window, both requests of a minute are free again at once when the next minute begins.
+func ExampleWithQuotaWindow() {
+	start := time.Now()
+	var passed atomic.Int64
+	srv := cdntest.NewServer(
+		cdntest.WithQuota(2, time.Minute),
+		cdntest.WithQuotaWindow(cdntest.FixedWindow),
+		cdntest.WithClock(func() time.Time { return start.Add(time.Duration(passed.Load())) }),
+		cdntest.WithNoAuth(),
+	)
+	defer srv.Close()
+
+	for range 6 {
+		resp, err := http.Get(srv.URL + "/v1/cdn/statistics/export-tasks")
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		_ = resp.Body.Close() // only the status is of interest
+		fmt.Println(time.Duration(passed.Load()), resp.StatusCode)
+		passed.Add(int64(15 * time.Second))
+	}
+	// Output:
+	// 0s 200
+	// 15s 200
+	// 30s 429
+	// 45s 429
+	// 1m0s 200
+	// 1m15s 200
+}
+
+// A task that was just created is not in the list yet. Code that takes the newest task for its own takes
+// another one.
+func ExampleWithListLag() {
+	start := time.Now()
+	var passed atomic.Int64
+	srv := cdntest.NewServer(
+		cdntest.WithListLag(3*time.Second),
+		cdntest.WithClock(func() time.Time { return start.Add(time.Duration(passed.Load())) }),
+	)
+	defer srv.Close()
+	client := srv.NewClient()
+	if _, err := client.CreateExportTask(context.Background(), &cdn.CreateExportTaskRequest{}); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	for range 2 {
+		page, err := client.ListExportTasks(context.Background(), nil)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println("after", time.Duration(passed.Load()), "the list has", page.Total, "of", len(srv.Tasks()))
+		passed.Add(int64(3 * time.Second))
+	}
+	// Output:
+	// after 0s the list has 0 of 1
+	// after 3s the list has 1 of 1
+}
+
+// A link of the other kind says when it was made and for how many seconds it is good.
+func ExampleWithAmzLinks() {
+	srv := cdntest.NewServer(cdntest.WithAmzLinks(), cdntest.WithLinkExpiry(time.Hour))
+	defer srv.Close()
+	task := srv.AddTask(cdn.ExportTask{}, []byte("time,domain,flux\n"))
+
+	link, err := url.Parse(task.DownloadLink)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for name := range link.Query() {
+		if strings.HasPrefix(name, "X-Amz-D") || strings.HasPrefix(name, "X-Amz-E") {
+			fmt.Println(name)
+		}
+	}
+	// Unordered output:
+	// X-Amz-Date
+	// X-Amz-Expires
 }
 
 // Under load, the server remembers no more than the latest requests.

@@ -5,13 +5,21 @@ import (
 	"crypto/md5"
 	"encoding/base64"
 	"encoding/hex"
+	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // filesPrefix and the task's id are the path of a file.
 const filesPrefix = "/files/"
+
+// The store's own names for a response, which it sends instead of X-Request-Id.
+const (
+	headerObsRequestID = "X-Obs-Request-Id"
+	headerObsID2       = "X-Obs-Id-2"
+)
 
 // accountHeaders are those of the API, which say who is calling. They are none of the object
 // store's business.
@@ -34,6 +42,7 @@ func newFile(content []byte, modified time.Time) *file {
 	return &file{bytes.Clone(content), md5.Sum(content), modified}
 }
 
+// etag returns the entity tag as OBS makes it of an object that was put at once: the MD5 of the content.
 func (f *file) etag() string {
 	return `"` + hex.EncodeToString(f.sum[:]) + `"`
 }
@@ -45,36 +54,48 @@ func (s *service) serveFile(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		storeError(w, http.StatusMethodNotAllowed, "MethodNotAllowed", "A link is for reading only")
-		return
-	}
 	id := strings.TrimPrefix(r.URL.Path, filesPrefix)
-	query := r.URL.Query()
-	if !s.links.genuine(id, query) {
-		storeError(w, http.StatusForbidden, "SignatureDoesNotMatch", "The link was not made by this server, or was changed")
-		return
-	}
-	if s.links.expired(query, s.clock()) {
-		storeError(w, http.StatusForbidden, "AccessDenied", "Request has expired")
+	if code, message := s.links.refusal(r, id, s.clock()); code != "" {
+		storeError(w, http.StatusForbidden, code, message)
 		return
 	}
 	f := s.store.fileOf(id)
 	if f == nil {
-		storeError(w, http.StatusNotFound, "NoSuchKey", "There is no such file")
+		storeError(w, http.StatusNotFound, "NoSuchKey", "The specified key does not exist")
 		return
 	}
 	s.send(w, r, f)
 }
 
+// send sends the file, or the part of it that is asked for. It ignores If-Range, as OBS does.
 func (s *service) send(w http.ResponseWriter, r *http.Request, f *file) {
+	size := int64(len(f.content))
 	w.Header().Set("ETag", f.etag())
-	// The API reference does not say what format an export has.
+	w.Header().Set("Last-Modified", f.modified.UTC().Format(http.TimeFormat))
+	switch f.unmet(r.Header) {
+	case http.StatusPreconditionFailed:
+		storeError(w, http.StatusPreconditionFailed, "PreconditionFailed", "At least one of the preconditions you specified did not hold")
+		return
+	case http.StatusNotModified:
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	part, asked := parseRange(r.Header.Get("Range"), size)
+	if asked && part.length <= 0 {
+		storeError(w, http.StatusRequestedRangeNotSatisfiable, "InvalidRange", "The requested range cannot be satisfied")
+		return
+	}
+	w.Header().Set("Accept-Ranges", "bytes")
+	// The format of an export is not documented.
 	w.Header().Set("Content-Type", "application/octet-stream")
-	// Of a part, the header would have to be the part's own sum, which helps no one.
-	if s.contentMD5 && r.Header.Get("Range") == "" {
+	w.Header().Set("Content-Length", strconv.FormatInt(part.length, 10))
+	status := http.StatusOK
+	if asked {
+		status = http.StatusPartialContent
+		w.Header().Set("Content-Range", part.contentRange(size))
+	} else if s.contentMD5 {
 		w.Header().Set("Content-MD5", base64.StdEncoding.EncodeToString(f.sum[:]))
 	}
-	http.ServeContent(w, r, "", f.modified, bytes.NewReader(f.content))
+	w.WriteHeader(status)
+	_, _ = io.Copy(w, bytes.NewReader(f.content[part.start:part.start+part.length])) // a client that has left cannot be told
 }

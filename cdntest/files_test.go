@@ -3,6 +3,7 @@ package cdntest_test
 import (
 	"crypto/md5"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/xml"
 	"net/http"
 	"net/url"
@@ -35,11 +36,13 @@ func assertStore(t *testing.T, a answer, status int, code string) {
 		XMLName       xml.Name `xml:"Error"`
 		Code, Message string
 		RequestID     string `xml:"RequestId"`
+		HostID        string `xml:"HostId"`
 	}
 	require.NoError(t, xml.Unmarshal([]byte(a.body), &got), a.body)
 	assert.Equal(t, code, got.Code)
 	assert.NotEmpty(t, got.Message)
-	assert.Equal(t, a.Header.Get("X-Request-Id"), got.RequestID)
+	assert.Equal(t, a.Header.Get("x-obs-request-id"), got.RequestID)
+	assert.Equal(t, a.Header.Get("x-obs-id-2"), got.HostID)
 }
 
 func TestFile(t *testing.T) {
@@ -55,34 +58,70 @@ func TestFile(t *testing.T) {
 	etag := whole.Header.Get("ETag")
 	assert.Regexp(t, `^"[0-9a-f]{32}"$`, etag)
 
+	assert.Regexp(t, `^[0-9A-F]{32}$`, whole.Header.Get("x-obs-request-id"))
+	assert.Len(t, whole.Header.Get("x-obs-id-2"), 32)
+	assert.Empty(t, whole.Header.Get("X-Request-Id"), "that is the gateway's")
+	sum := md5.Sum([]byte("0123456789"))
+	assert.Equal(t, `"`+hex.EncodeToString(sum[:])+`"`, etag)
+
+	const modified, older, newer = "Wed, 04 Mar 2026 05:06:07 GMT", "Wed, 04 Mar 2026 05:06:06 GMT", "Wed, 04 Mar 2026 05:06:08 GMT"
 	for _, c := range []struct {
 		name   string
-		method string
 		header []string
 		status int
-		body   string
-		length int64
+		body   string // of a 200 or 206
 	}{
-		{"head", http.MethodHead, nil, 200, "", 10},
-		{"the end", http.MethodGet, []string{"Range", "bytes=7-"}, 206, "789", 3},
-		{"the middle", http.MethodGet, []string{"Range", "bytes=2-4"}, 206, "234", 3},
-		{"the last bytes", http.MethodGet, []string{"Range", "bytes=-1"}, 206, "9", 1},
-		{"the end of the same file", http.MethodGet, []string{"Range", "bytes=7-", "If-Range", etag}, 206, "789", 3},
-		{"the end of another file", http.MethodGet, []string{"Range", "bytes=7-", "If-Range", `"other"`}, 200, "0123456789", 10},
-		{"the end of an older file", http.MethodGet, []string{"Range", "bytes=7-", "If-Range", "Wed, 04 Mar 2026 05:06:06 GMT"}, 200, "0123456789", 10},
-		{"nothing new", http.MethodGet, []string{"If-None-Match", etag}, 304, "", -1},
-		{"another file only", http.MethodGet, []string{"If-Match", `"other"`}, 412, "", 0},
-		{"past the end", http.MethodGet, []string{"Range", "bytes=10-"}, 416, "invalid range: failed to overlap\n", 33},
+		{"the end", []string{"Range", "bytes=7-"}, 206, "789"},
+		{"the middle", []string{"Range", "bytes=2-4"}, 206, "234"},
+		{"one byte", []string{"Range", "bytes=0-0"}, 206, "0"},
+		{"past the end", []string{"Range", "bytes=8-99"}, 206, "89"},
+		{"the last byte", []string{"Range", "bytes=-1"}, 206, "9"},
+		{"more last bytes than there are", []string{"Range", "bytes=-99"}, 206, "0123456789"},
+		{"from the end", []string{"Range", "bytes=10-"}, 416, ""},
+		{"no last bytes", []string{"Range", "bytes=-0"}, 416, ""},
+		{"a range of another unit is ignored", []string{"Range", "lines=1-"}, 200, "0123456789"},
+		{"a reversed range is ignored", []string{"Range", "bytes=4-2"}, 200, "0123456789"},
+		{"a range of words is ignored", []string{"Range", "bytes=a-b"}, 200, "0123456789"},
+		{"a range with a sign is ignored", []string{"Range", "bytes=+1-2"}, 200, "0123456789"},
+		{"a range without a dash is ignored", []string{"Range", "bytes=7"}, 200, "0123456789"},
+		{"an empty range is ignored", []string{"Range", "bytes=-"}, 200, "0123456789"},
+		{"a range beyond int64 is ignored", []string{"Range", "bytes=9223372036854775808-"}, 200, "0123456789"},
+		{"two ranges are ignored", []string{"Range", "bytes=0-1,3-4"}, 200, "0123456789"},
+		{"If-Range of another file is ignored", []string{"Range", "bytes=7-", "If-Range", `"other"`}, 206, "789"},
+		{"If-Range of an older file is ignored", []string{"Range", "bytes=7-", "If-Range", older}, 206, "789"},
+		{"If-Match", []string{"If-Match", etag}, 200, "0123456789"},
+		{"If-Match with a range", []string{"If-Match", `"other", ` + etag, "Range", "bytes=7-"}, 206, "789"},
+		{"If-Match of any file", []string{"If-Match", "*"}, 200, "0123456789"},
+		{"If-Match of another file", []string{"If-Match", `"other"`, "Range", "bytes=7-"}, 412, ""},
+		{"If-Match of a weak tag", []string{"If-Match", "W/" + etag}, 412, ""},
+		{"If-Unmodified-Since", []string{"If-Unmodified-Since", modified}, 200, "0123456789"},
+		{"If-Unmodified-Since of an older file", []string{"If-Unmodified-Since", older}, 412, ""},
+		{"If-Match counts before If-Unmodified-Since", []string{"If-Match", etag, "If-Unmodified-Since", older}, 200, "0123456789"},
+		{"a date that cannot be read is ignored", []string{"If-Unmodified-Since", "yesterday"}, 200, "0123456789"},
+		{"If-None-Match", []string{"If-None-Match", etag}, 304, ""},
+		{"If-None-Match of another file", []string{"If-None-Match", `"other"`, "If-Modified-Since", newer}, 200, "0123456789"},
+		{"If-Modified-Since", []string{"If-Modified-Since", modified}, 304, ""},
+		{"If-Modified-Since of an older file", []string{"If-Modified-Since", older}, 200, "0123456789"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a := f.download(c.method, link, c.header...)
+			a := f.download(http.MethodGet, link, c.header...)
 			assert.Equal(t, c.status, a.StatusCode)
-			assert.Equal(t, c.body, a.body)
-			if c.length >= 0 {
-				assert.Equal(t, c.length, a.ContentLength)
+			switch c.status {
+			case http.StatusPreconditionFailed:
+				assertStore(t, a, c.status, "PreconditionFailed")
+			case http.StatusRequestedRangeNotSatisfiable:
+				assertStore(t, a, c.status, "InvalidRange")
+				assert.Empty(t, a.Header.Get("Content-Range"))
+			case http.StatusNotModified:
+				assert.Empty(t, a.body)
+			default:
+				assert.Equal(t, c.body, a.body)
+				assert.EqualValues(t, len(c.body), a.ContentLength)
+				assert.Equal(t, etag, a.Header.Get("ETag"), "that of the whole, also with a part")
 			}
 		})
 	}
+	assert.Equal(t, "bytes 2-4/10", f.download(http.MethodGet, link, "Range", "bytes=2-4").Header.Get("Content-Range"))
 }
 
 func TestEmptyFile(t *testing.T) {
@@ -90,6 +129,7 @@ func TestEmptyFile(t *testing.T) {
 	a := f.download(http.MethodGet, f.AddTask(cdn.ExportTask{}, []byte{}).DownloadLink)
 	assert.Equal(t, http.StatusOK, a.StatusCode)
 	assert.EqualValues(t, 0, a.ContentLength)
+	assertStore(t, f.download(http.MethodGet, f.Tasks()[0].DownloadLink, "Range", "bytes=0-"), 416, "InvalidRange")
 }
 
 func TestLinkOfAnOddID(t *testing.T) {
@@ -137,20 +177,53 @@ func TestForgedLinks(t *testing.T) {
 	}
 	another, err := url.Parse(newFixture(t).AddTask(cdn.ExportTask{TaskID: "one"}, []byte("content")).DownloadLink)
 	require.NoError(t, err)
-	for name, link := range map[string]string{
-		"another task":      strings.Replace(task.DownloadLink, "/files/one", "/files/two", 1),
-		"another expiry":    change("Expires", "99999999999"),
-		"an odd expiry":     change("Expires", "never"),
-		"another signature": change("Signature", strings.Repeat("0", 64)),
-		"no signature":      change("Signature", ""),
-		"no query":          f.URL + "/files/one",
-		"no task":           f.URL + "/files/",
-		"another server's":  f.URL + another.RequestURI(),
+	for _, c := range []struct{ name, link, code string }{
+		{"another task", strings.Replace(task.DownloadLink, "/files/one", "/files/two", 1), "SignatureDoesNotMatch"},
+		{"another expiry", change("Expires", "99999999999"), "SignatureDoesNotMatch"},
+		{"an odd expiry", change("Expires", "never"), "SignatureDoesNotMatch"},
+		{"another signature", change("Signature", strings.Repeat("0", 28)), "SignatureDoesNotMatch"},
+		{"an empty signature", change("Signature", ""), "SignatureDoesNotMatch"},
+		{"another key", change("AccessKeyId", f.AK), "InvalidAccessKeyId"},
+		{"no query", f.URL + "/files/one", "AccessDenied"},
+		{"no task", f.URL + "/files/", "AccessDenied"},
+		{"another server's", f.URL + another.RequestURI(), "SignatureDoesNotMatch"},
+		{"another kind", change("X-Amz-Date", "20260304T050607Z"), "AccessDenied"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			assertStore(t, f.download(http.MethodGet, link), http.StatusForbidden, "SignatureDoesNotMatch")
+		t.Run(c.name, func(t *testing.T) {
+			assertStore(t, f.download(http.MethodGet, c.link), http.StatusForbidden, c.code)
 		})
 	}
+}
+
+func TestLinkIsForGetAndNoSignedHeader(t *testing.T) {
+	f := newFixture(t)
+	link := f.AddTask(cdn.ExportTask{}, []byte("content")).DownloadLink
+	for _, header := range []string{"Content-Type", "Content-MD5", "x-obs-meta-a"} {
+		assertStore(t, f.download(http.MethodGet, link, header, "a"), http.StatusForbidden, "SignatureDoesNotMatch")
+	}
+	assertStore(t, f.download(http.MethodPut, link), http.StatusForbidden, "SignatureDoesNotMatch")
+	assert.Equal(t, http.StatusForbidden, f.download(http.MethodHead, link).StatusCode)
+	assert.Equal(t, http.StatusOK, f.download(http.MethodGet, link, "Accept", "*/*", "X-Other", "is welcome").StatusCode)
+}
+
+func TestWithAmzLinks(t *testing.T) {
+	f := newFixture(t, cdntest.WithAmzLinks(), cdntest.WithLinkExpiry(time.Minute))
+	f.clock.Advance(500 * time.Millisecond)
+	link := f.AddTask(cdn.ExportTask{TaskID: "a/b"}, []byte("content")).DownloadLink
+	parsed, err := url.Parse(link)
+	require.NoError(t, err)
+	query := parsed.Query()
+	assert.Equal(t, "20260304T050607Z", query.Get("X-Amz-Date"))
+	assert.Equal(t, "61", query.Get("X-Amz-Expires"))
+	assert.Regexp(t, `^[0-9a-f]{64}$`, query.Get("X-Amz-Signature"))
+	assert.False(t, query.Has("Expires"))
+
+	assert.Equal(t, "content", f.download(http.MethodGet, link, "Content-Type", "is not signed").body)
+	assertStore(t, f.download(http.MethodGet, strings.Replace(link, "X-Amz-Expires=61", "X-Amz-Expires=62", 1)), 403, "SignatureDoesNotMatch")
+	f.clock.Advance(time.Minute)
+	assert.Equal(t, http.StatusOK, f.download(http.MethodGet, link).StatusCode)
+	f.clock.Advance(time.Second)
+	assertStore(t, f.download(http.MethodGet, link), http.StatusForbidden, "AccessDenied")
 }
 
 func TestNoAccountHeaderGoesToTheStore(t *testing.T) {
@@ -165,14 +238,6 @@ func TestNoAccountHeaderGoesToTheStore(t *testing.T) {
 	assert.Equal(t, http.StatusOK, f.download(http.MethodGet, link, "X-Other", "is welcome").StatusCode)
 }
 
-func TestLinksAreForReading(t *testing.T) {
-	f := newFixture(t)
-	link := f.AddTask(cdn.ExportTask{}, []byte("content")).DownloadLink
-	a := f.download(http.MethodPut, link)
-	assertStore(t, a, http.StatusMethodNotAllowed, "MethodNotAllowed")
-	assert.Equal(t, "GET, HEAD", a.Header.Get("Allow"))
-}
-
 func TestSetContent(t *testing.T) {
 	f := newFixture(t)
 	task := f.AddTask(cdn.ExportTask{}, []byte("one"))
@@ -180,8 +245,9 @@ func TestSetContent(t *testing.T) {
 	f.clock.Advance(time.Minute)
 
 	assert.True(t, f.SetContent(task.TaskID, []byte("two")))
-	after := f.download(http.MethodGet, task.DownloadLink, "Range", "bytes=1-", "If-Range", before.Header.Get("ETag"))
-	assert.Equal(t, http.StatusOK, after.StatusCode, "it is another file now")
+	after := f.download(http.MethodGet, task.DownloadLink, "Range", "bytes=1-", "If-Match", before.Header.Get("ETag"))
+	assertStore(t, after, http.StatusPreconditionFailed, "PreconditionFailed")
+	after = f.download(http.MethodGet, task.DownloadLink)
 	assert.Equal(t, "two", after.body)
 	assert.NotEqual(t, before.Header.Get("ETag"), after.Header.Get("ETag"))
 	assert.NotEqual(t, before.Header.Get("Last-Modified"), after.Header.Get("Last-Modified"))

@@ -2,6 +2,7 @@ package cdntest
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -9,16 +10,20 @@ import (
 	"example.com/huaweicloud/cdn"
 )
 
-// defaultLimit is the page size of a request that asks for none, as the API reference has it.
-const defaultLimit = 10
+// The page size of a request that asks for none, and the largest that one may ask for. The smallest is 0:
+// a page without tasks, with the total.
+const (
+	defaultLimit = 10
+	maxLimit     = 100
+)
 
-// listQuery is what a list request asks for.
+// listQuery is what a request for a list asks for.
 type listQuery struct {
 	limit, offset    int
 	taskID, taskName string
 }
 
-// keeps reports whether a task passes the filters: an empty one lets every task pass.
+// keeps reports whether a task passes the filters. An empty filter lets every task pass.
 func (q listQuery) keeps(t *task) bool {
 	return (q.taskID == "" || t.TaskID == q.taskID) && (q.taskName == "" || t.TaskName == q.taskName)
 }
@@ -37,8 +42,8 @@ func (s *service) listExportTasks(w http.ResponseWriter, r *http.Request) {
 	}{total, s.listed(page, baseURL(r, s.url))})
 }
 
-// baseURL is the server as the client of r reaches it, which may be through a proxy or a name of
-// its own; links have to lead there too.
+// baseURL returns the server's URL as the client of r reaches it, perhaps through a proxy. Links have to lead
+// there too.
 func baseURL(r *http.Request, fallback string) string {
 	if r.Host == "" {
 		return fallback
@@ -46,6 +51,8 @@ func baseURL(r *http.Request, fallback string) string {
 	return "http://" + r.Host
 }
 
+// parseListQuery reads the query of a list. Every parameter is optional; task_id and task_name may be empty,
+// as older SDKs send them.
 func parseListQuery(raw string) (listQuery, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
@@ -56,31 +63,25 @@ func parseListQuery(raw string) (listQuery, error) {
 			return listQuery{}, fmt.Errorf("%s is given %d times", key, len(values[key]))
 		}
 	}
-	// The English API reference marks both as mandatory, and the official SDKs send them empty.
-	for _, key := range []string{"task_id", "task_name"} {
-		if !values.Has(key) {
-			return listQuery{}, fmt.Errorf("%s is missing; without a filter, send it empty", key)
-		}
-	}
-	limit, err := integer(values, "limit", 1, defaultLimit)
+	limit, err := integer(values, "limit", maxLimit, defaultLimit)
 	if err != nil {
 		return listQuery{}, err
 	}
-	offset, err := integer(values, "offset", 0, 0)
+	offset, err := integer(values, "offset", math.MaxInt32, 0)
 	if err != nil {
 		return listQuery{}, err
 	}
 	return listQuery{limit, offset, values.Get("task_id"), values.Get("task_name")}, nil
 }
 
-// integer reads a parameter of at least lowest; one that is not there is byDefault.
-func integer(values url.Values, key string, lowest, byDefault int) (int, error) {
+// integer reads a parameter from 0 to highest; one that is not there is byDefault.
+func integer(values url.Values, key string, highest, byDefault int) (int, error) {
 	if !values.Has(key) {
 		return byDefault, nil
 	}
-	n, err := strconv.ParseInt(values.Get(key), 10, 32)
-	if err != nil || int(n) < lowest {
-		return 0, fmt.Errorf("%s must be an integer from %d on, not %q", key, lowest, values.Get(key))
+	n, err := strconv.Atoi(values.Get(key))
+	if err != nil || n < 0 || n > highest {
+		return 0, fmt.Errorf("%s must be an integer from 0 to %d, not %q", key, highest, values.Get(key))
 	}
-	return int(n), nil
+	return n, nil
 }

@@ -49,19 +49,20 @@ func TestListParameters(t *testing.T) {
 		{query: "task_id&task_name", want: 10},
 		{query: keys + "&limit=1", want: 1},
 		{query: keys + "&limit=30", want: 30},
-		{query: keys + "&limit=2147483647", want: 30},
 		{query: keys + "&limit=20&offset=20", want: 10},
 		{query: keys + "&offset=30", want: 0},
 		{query: keys + "&offset=2147483647", want: 0},
 		{query: keys + "&unknown=1", want: 10},
 		{query: keys + "&", want: 10},
-		{query: "", message: "task_id is missing"},
-		{query: "task_name=", message: "task_id is missing"},
-		{query: "task_id=", message: "task_name is missing"},
-		{query: keys + "&limit=0", message: "limit must be an integer from 1"},
-		{query: keys + "&limit=-1", message: "limit must be an integer from 1"},
-		{query: keys + "&limit=", message: "limit must be an integer from 1"},
-		{query: keys + "&limit", message: "limit must be an integer from 1"},
+		{query: "", want: 10},
+		{query: "task_name=", want: 10},
+		{query: "task_id=", want: 10},
+		{query: "limit=0", want: 0},
+		{query: "limit=100", want: 30},
+		{query: "limit=101", message: "limit must be an integer from 0 to 100"},
+		{query: keys + "&limit=-1", message: "limit must be an integer from 0 to 100"},
+		{query: keys + "&limit=", message: "limit must be an integer from 0 to 100"},
+		{query: keys + "&limit", message: "limit must be an integer from 0 to 100"},
 		{query: keys + "&limit=ten", message: `not "ten"`},
 		{query: keys + "&limit=1.0", message: "limit must be an integer"},
 		{query: keys + "&limit=2147483648", message: "limit must be an integer"},
@@ -166,11 +167,11 @@ func TestWithPageCap(t *testing.T) {
 	}
 }
 
-func TestDefaultPageCap(t *testing.T) {
+func TestTheLargestPage(t *testing.T) {
 	f := newFixture(t)
 	for range 101 {
 		f.AddTask(cdn.ExportTask{}, nil)
 	}
-	assert.Len(t, f.list("task_id&task_name&limit=101").Data, 100)
-	assert.Len(t, f.Tasks(), 101, "it bounds pages only")
+	assert.Len(t, f.list("limit=100").Data, 100)
+	assert.Len(t, f.Tasks(), 101, "the limit bounds pages only")
 }

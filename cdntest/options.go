@@ -1,6 +1,7 @@
 package cdntest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -31,9 +32,15 @@ type config struct {
 	failExports   bool
 	linkExpiry    time.Duration
 	contentMD5    bool
+	amzLinks      bool
 	pageCap       int
 	requestLog    int
 	samples       int
+	listLag       time.Duration
+	quota         bool // whether there is one
+	quotaLimit    int
+	quotaPer      time.Duration
+	quotaWindow   QuotaWindow
 }
 
 // Option changes one thing about a new [Server].
@@ -91,8 +98,8 @@ func WithContentMD5() Option {
 	return func(c *config) { c.contentMD5 = true }
 }
 
-// WithPageCap sets how many tasks a page holds at most, whatever limit was asked for; at least 1,
-// 100 by default. The API reference names no maximum.
+// WithPageCap sets how many tasks a page holds at most, whatever limit was asked for: at least 1, by default
+// 100, which is the largest limit.
 func WithPageCap(n int) Option {
 	return func(c *config) { c.pageCap = n }
 }
@@ -146,7 +153,7 @@ func (c *config) check() error {
 	case c.requestLog < 0:
 		return fmt.Errorf("WithRequestLog: %d is negative", c.requestLog)
 	}
-	return c.checkKeys()
+	return cmp.Or(c.checkListLag(), c.checkQuota(), c.checkKeys())
 }
 
 // checkKeys refuses keys that no client could sign with, by trying.

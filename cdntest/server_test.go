@@ -2,6 +2,7 @@ package cdntest_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +65,11 @@ func TestOptionsOutOfRange(t *testing.T) {
 		"WithLinkExpiry: 0s":          cdntest.WithLinkExpiry(0),
 		"WithPageCap: 0 is less than": cdntest.WithPageCap(0),
 		"WithRequestLog: -1":          cdntest.WithRequestLog(-1),
+		"WithListLag: -1s":            cdntest.WithListLag(-time.Second),
+		"WithQuota: 0 requests":       cdntest.WithQuota(0, time.Minute),
+		"WithQuota: 0s":               cdntest.WithQuota(1, 0),
+		"WithQuotaWindow: 3":          cdntest.WithQuotaWindow(cdntest.TokenBucket + 1),
+		"WithQuotaWindow: -1":         cdntest.WithQuotaWindow(-1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := cdntest.Listen(option)
@@ -184,8 +189,8 @@ func TestEveryAnswerIsIdentifiedAndDated(t *testing.T) {
 		f.send(f.request(http.MethodHead, link, "")),
 		f.send(f.request(http.MethodGet, link+"0", "")),
 	} {
-		id := a.Header.Get("X-Request-Id")
-		assert.Regexp(t, regexp.MustCompile(`^[0-9a-f]{32}$`), id)
+		id := cmp.Or(a.Header.Get("X-Request-Id"), a.Header.Get("x-obs-request-id"))
+		assert.Regexp(t, `^[0-9a-fA-F]{32}$`, id)
 		assert.False(t, seen[id], "the id is used once")
 		seen[id] = true
 		assert.Equal(t, "Wed, 04 Mar 2026 05:06:07 GMT", a.Header.Get("Date"))

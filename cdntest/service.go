@@ -3,10 +3,12 @@ package cdntest
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -23,6 +25,7 @@ type service struct {
 	config
 	url      string
 	store    *store
+	throttle *quota
 	links    linker
 	faults   faultList
 	requests requestLog
@@ -32,8 +35,9 @@ func newService(c config, url string) *service {
 	return &service{
 		config:   c,
 		url:      url,
-		store:    newStore(c.clock),
-		links:    newLinker(c.linkExpiry),
+		store:    newStore(c.clock, c.listLag),
+		throttle: newQuota(c),
+		links:    newLinker(c.linkExpiry, c.amzLinks),
 		requests: requestLog{keep: c.requestLog},
 	}
 }
@@ -41,7 +45,12 @@ func newService(c config, url string) *service {
 // ServeHTTP is the way of every request: it gets its id, is recorded, meets a fault if one is
 // injected for it, and is routed.
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set(headerRequestID, newID())
+	if IsDownload(r) {
+		w.Header().Set(headerObsRequestID, strings.ToUpper(newID()))
+		w.Header().Set(headerObsID2, newHostID())
+	} else {
+		w.Header().Set(headerRequestID, newID())
+	}
 	w.Header().Set("Date", s.clock().UTC().Format(http.TimeFormat))
 
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -82,11 +91,15 @@ func (s *service) route(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// authenticated lets only requests through that are signed with the server's key pair.
+// authenticated lets only requests through that are signed with the server's key pair and within the quota.
 func (s *service) authenticated(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := s.verify(r); err != nil {
 			unauthorized(w, err)
+			return
+		}
+		if !s.throttle.take(s.clock()) {
+			s.throttled(w)
 			return
 		}
 		next(w, r)
@@ -105,6 +118,13 @@ func newID() string {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // it never fails: see its documentation
 	return hex.EncodeToString(id[:])
+}
+
+// newHostID returns what the store names a host by: 24 bytes in base64.
+func newHostID() string {
+	var id [24]byte
+	_, _ = rand.Read(id[:]) // it never fails: see its documentation
+	return base64.StdEncoding.EncodeToString(id[:])
 }
 
 // milliseconds returns t as the API can express it.

@@ -1,7 +1,6 @@
 package cdntest
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -9,35 +8,19 @@ import (
 	"example.com/huaweicloud/cdn"
 )
 
-// task is an export task and what is behind it.
-type task struct {
-	cdn.ExportTask // its DownloadLink is one that a test gave; others are made for each answer
-
-	file   *file  // nil where there is none
-	steps  []step // the changes of status to come, in order
-	change uint64 // the number of its last change, to order changes of one millisecond
-}
-
-// byChange orders tasks as the list does, but oldest change first, so that the usual change, which
-// is the latest, goes to the end of the slice.
-func byChange(a, b *task) int {
-	return cmp.Or(a.UpdateTime.Compare(b.UpdateTime), cmp.Compare(a.change, b.change))
-}
-
-// store holds the tasks in the order of the list. Each of its methods first lets happen what is due
-// by the clock.
+// store holds the tasks. Each of its methods first lets happen what is due by the clock.
 type store struct {
 	clock func() time.Time
 
 	mu      sync.Mutex
-	byID    map[string]*task
-	ordered []*task // by byChange
+	tasks   taskList
 	running []*task // those with steps to come, in the order of their last changes
 	changes uint64
+	replica *replica // what lists show; nil: the tasks themselves
 }
 
-func newStore(clock func() time.Time) *store {
-	return &store{clock: clock, byID: make(map[string]*task)}
+func newStore(clock func() time.Time, lag time.Duration) *store {
+	return &store{clock: clock, tasks: newTaskList(), replica: newReplica(lag)}
 }
 
 // lock takes the mutex, brings the store up to date and returns the present.
@@ -47,10 +30,11 @@ func (s *store) lock() time.Time {
 	for t := s.nextDue(now); t != nil; t = s.nextDue(now) {
 		s.takeStep(t)
 	}
+	s.replica.catchUp(now)
 	return now
 }
 
-// nextDue is a running task with a step that is due, nil if there is none; of several, the one that
+// nextDue returns a running task with a step that is due, nil if there is none; of several, the one that
 // has not changed for longest.
 func (s *store) nextDue(now time.Time) *task {
 	at := slices.IndexFunc(s.running, func(t *task) bool { return !t.steps[0].at.After(now) })
@@ -64,45 +48,51 @@ func (s *store) takeStep(t *task) {
 	next := t.steps[0]
 	s.take(t)
 	t.Status, t.UpdateTime, t.steps = next.status, milliseconds(next.at), t.steps[1:]
-	s.place(t)
+	s.place(t, t.UpdateTime)
 }
 
 // put adds a task, in place of one with the same id, and returns it as it then is.
 func (s *store) put(t *task) task {
-	s.lock()
+	now := s.lock()
 	defer s.mu.Unlock()
-	if old := s.byID[t.TaskID]; old != nil {
+	if old := s.tasks.byID[t.TaskID]; old != nil {
 		s.take(old)
 	}
 	t.CreateTime, t.UpdateTime = milliseconds(t.CreateTime), milliseconds(t.UpdateTime)
-	s.place(t)
+	// A task of the past has been there since then.
+	s.place(t, earlier(now, t.UpdateTime))
+	s.replica.catchUp(now)
 	return *t
 }
 
-// place puts a task where its update time belongs. It counts as a change.
-func (s *store) place(t *task) {
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// place puts a task where its update time belongs. It counts as a change, made at the given time.
+func (s *store) place(t *task, at time.Time) {
 	s.changes++
 	t.change = s.changes
-	at, _ := slices.BinarySearchFunc(s.ordered, t, byChange)
-	s.ordered = slices.Insert(s.ordered, at, t)
-	s.byID[t.TaskID] = t
+	s.tasks.place(t)
 	if len(t.steps) > 0 {
 		s.running = append(s.running, t)
 	}
+	s.replica.note(at, *t)
 }
 
 // take is the reverse of place.
 func (s *store) take(t *task) {
-	at, _ := slices.BinarySearchFunc(s.ordered, t, byChange)
-	s.ordered = slices.Delete(s.ordered, at, at+1)
-	delete(s.byID, t.TaskID)
+	s.tasks.take(t)
 	s.running = slices.DeleteFunc(s.running, func(other *task) bool { return other == t })
 }
 
 func (s *store) update(id string, fn func(*cdn.ExportTask)) bool {
 	now := s.lock()
 	defer s.mu.Unlock()
-	t := s.byID[id]
+	t := s.tasks.byID[id]
 	if t == nil {
 		return false
 	}
@@ -120,18 +110,19 @@ func (s *store) update(id string, fn func(*cdn.ExportTask)) bool {
 		t.steps = nil // a status that was set stays
 	}
 	t.ExportTask = changed
-	s.place(t)
+	s.place(t, now)
 	return true
 }
 
 func (s *store) remove(id string) bool {
-	s.lock()
+	now := s.lock()
 	defer s.mu.Unlock()
-	t := s.byID[id]
+	t := s.tasks.byID[id]
 	if t == nil {
 		return false
 	}
 	s.take(t)
+	s.replica.noteRemoval(now, *t)
 	return true
 }
 
@@ -139,11 +130,12 @@ func (s *store) remove(id string) bool {
 func (s *store) setFile(id string, content []byte) bool {
 	now := s.lock()
 	defer s.mu.Unlock()
-	t := s.byID[id]
+	t := s.tasks.byID[id]
 	if t == nil {
 		return false
 	}
 	t.file = newFile(content, now)
+	s.replica.note(now, *t)
 	return true
 }
 
@@ -151,37 +143,28 @@ func (s *store) setFile(id string, content []byte) bool {
 func (s *store) fileOf(id string) *file {
 	s.lock()
 	defer s.mu.Unlock()
-	t := s.byID[id]
+	t := s.tasks.byID[id]
 	if t == nil {
 		return nil
 	}
 	return t.file
 }
 
-// page returns how many tasks pass the query's filters, and copies of those on its page, newest
-// first.
+// all returns copies of all tasks, newest first.
+func (s *store) all() []task {
+	s.lock()
+	defer s.mu.Unlock()
+	_, all := s.tasks.page(listQuery{limit: len(s.tasks.ordered)})
+	return all
+}
+
+// page returns how many tasks pass the query's filters, and copies of those on its page, newest first,
+// both as the list shows them.
 func (s *store) page(q listQuery) (int, []task) {
 	s.lock()
 	defer s.mu.Unlock()
-	if q.taskID == "" && q.taskName == "" {
-		return len(s.ordered), copyPage(s.ordered, q)
+	if s.replica != nil {
+		return s.replica.shown.page(q)
 	}
-	var kept []*task
-	for _, t := range s.ordered {
-		if q.keeps(t) {
-			kept = append(kept, t)
-		}
-	}
-	return len(kept), copyPage(kept, q)
-}
-
-// copyPage copies a page from tasks in the order of byChange.
-func copyPage(tasks []*task, q listQuery) []task {
-	end := len(tasks) - min(q.offset, len(tasks))
-	start := end - min(q.limit, end)
-	page := make([]task, 0, end-start)
-	for _, t := range slices.Backward(tasks[start:end]) {
-		page = append(page, *t)
-	}
-	return page
+	return s.tasks.page(q)
 }

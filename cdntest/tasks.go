@@ -1,10 +1,6 @@
 package cdntest
 
-import (
-	"math"
-
-	"example.com/huaweicloud/cdn"
-)
+import "example.com/huaweicloud/cdn"
 
 // AddTask adds a task, in place of one with the same id, and returns it as the list shows it. What
 // task leaves empty is filled in: TaskID with a fresh id; Status with success where there is a
@@ -60,10 +56,9 @@ func (s *Server) SetContent(id string, content []byte) bool {
 	return s.service.store.setFile(id, content)
 }
 
-// Tasks returns all tasks as the list shows them, newest first, on one page.
+// Tasks returns all tasks as a list shows them, newest first, on one page. It knows no [WithListLag].
 func (s *Server) Tasks() []cdn.ExportTask {
-	_, page := s.service.store.page(listQuery{limit: math.MaxInt})
-	return s.service.listed(page, s.URL)
+	return s.service.listed(s.service.store.all(), s.URL)
 }
 
 // listed is the tasks with their links, as seen through base, the URL of the server.
