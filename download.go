@@ -17,8 +17,7 @@ import (
 	"time"
 
 	"example.com/huaweicloud/cdn/internal/redact"
-
-	"github.com/cenkalti/backoff/v5"
+	"example.com/huaweicloud/cdn/internal/retry"
 )
 
 // DownloadOption sets up one [CdnClient.Download] or [CdnClient.DownloadFile].
@@ -147,29 +146,8 @@ type store struct {
 
 func newStore(o *options) *store {
 	s := &store{policy: o.retryPolicy, insecureHTTP: o.insecureHTTP, logger: o.logger}
-	s.http = &http.Client{Transport: leading{o.transport()}, Timeout: o.httpClient.Timeout, CheckRedirect: s.checkRedirect}
+	s.http = &http.Client{Transport: redact.Transport{Base: o.transport()}, Timeout: o.httpClient.Timeout, CheckRedirect: s.checkRedirect}
 	return s
-}
-
-// leading drops a Location that leads nowhere: net/http would quote it, and with it the key to a file.
-type leading struct{ http.RoundTripper }
-
-func (l leading) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := l.RoundTripper.RoundTrip(req)
-	if err != nil || resp == nil {
-		return resp, err
-	}
-	if _, err := url.Parse(resp.Header.Get("Location")); err != nil {
-		resp.Header.Del("Location")
-	}
-	return resp, nil
-}
-
-// CloseIdleConnections is for [http.Client.CloseIdleConnections].
-func (l leading) CloseIdleConnections() {
-	if closer, ok := l.RoundTripper.(interface{ CloseIdleConnections() }); ok {
-		closer.CloseIdleConnections()
-	}
 }
 
 const maxRedirects = 3
@@ -238,7 +216,7 @@ func (d *download) run(ctx context.Context) error {
 	if err := d.fetchLink(ctx); err != nil {
 		return err
 	}
-	pauses := newBackOff(d.store.policy)
+	pauses := retry.NewBackoff(d.store.policy.MinBackoff, d.store.policy.MaxBackoff)
 	fruitless := 0
 	for {
 		before := d.written
@@ -276,7 +254,7 @@ func (d *download) run(ctx context.Context) error {
 }
 
 // pause waits before the next attempt. Where that would be in vain, cause is the end of the download.
-func (d *download) pause(ctx context.Context, pauses *backoff.ExponentialBackOff, brought int64, cause error) error {
+func (d *download) pause(ctx context.Context, pauses *retry.Backoff, brought int64, cause error) error {
 	pause := pauseAfter(cause, brought, pauses)
 	deadline, bounded := ctx.Deadline()
 	if pause > maxRetryAfter || bounded && time.Until(deadline) <= pause {
@@ -294,7 +272,7 @@ func (d *download) pause(ctx context.Context, pauses *backoff.ExponentialBackOff
 }
 
 // pauseAfter is how long to wait after an attempt, which is not at all where it has brought enough.
-func pauseAfter(cause error, brought int64, pauses *backoff.ExponentialBackOff) time.Duration {
+func pauseAfter(cause error, brought int64, pauses *retry.Backoff) time.Duration {
 	var answer *APIError
 	switch {
 	case errors.As(cause, &answer) && answer.RetryAfter > 0:
@@ -303,14 +281,14 @@ func pauseAfter(cause error, brought int64, pauses *backoff.ExponentialBackOff) 
 		pauses.Reset()
 		return 0
 	}
-	return pauses.NextBackOff()
+	return pauses.Next()
 }
 
 // fetchLink gets the link from the service, and says why where there is none.
 func (d *download) fetchLink(ctx context.Context) error {
-	task, err := d.client.GetExportTask(ctx, d.taskID)
+	task, err := d.client.getTask(ctx, operation{name: "GetExportTask"}, d.taskID)
 	if err != nil {
-		return inner(err)
+		return inStep("GetExportTask", err)
 	}
 	switch {
 	case task.Status == ExportTaskFail:
@@ -458,7 +436,7 @@ func (d *download) accept(resp *http.Response) error {
 	case http.StatusRequestedRangeNotSatisfiable:
 		return d.acceptNothing(resp)
 	}
-	return inner(storeError(resp, d.attempts))
+	return inStep("Download", storeError(resp, d.attempts))
 }
 
 // errComplete ends a download of a length that was not known before its end.
@@ -667,11 +645,11 @@ func mayPassForDownload(err error) bool {
 	case errors.Is(err, errStartOver):
 		return true
 	case errors.As(err, &answer):
-		return isRetryable(answer.StatusCode) || isExpired(err)
+		return isTransientResponse(answer) || isExpired(err)
 	case isOwn(err):
 		return false
 	}
-	return mayPass(err)
+	return retry.IsTransient(err)
 }
 
 // isExpired reports whether the store refused the link.
@@ -703,7 +681,7 @@ func storeError(resp *http.Response, attempts int) error {
 		StatusCode: resp.StatusCode,
 		RequestID:  redact.Excerpt(firstOf(body.RequestID, resp.Header.Get("X-Obs-Request-Id"), resp.Header.Get("X-Request-Id")), maxRequestID),
 		ErrMsg:     ErrMsg{ErrorCode: redact.Links(redact.Excerpt(body.Code, redact.Short)), ErrorMsg: redact.Links(redact.Excerpt(body.Message, redact.Short))},
-		RetryAfter: parseRetryAfter(resp.Header, time.Now()),
+		RetryAfter: retry.After(resp.Header, time.Now()),
 		Attempts:   attempts,
 	}
 }

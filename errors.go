@@ -76,14 +76,10 @@ type APIError struct {
 	Attempts int
 }
 
-// Error says in one line what was called, how the service answered and how to name it to the
-// vendor's support.
+// Error says in one line how the service responded and how to name that to the vendor's support. The method that
+// returns the error puts its own name before it.
 func (e *APIError) Error() string {
 	var b strings.Builder
-	b.WriteString("cdn: ")
-	if e.Operation != "" {
-		b.WriteString(e.Operation + ": ")
-	}
 	b.WriteString(strconv.Itoa(e.StatusCode))
 	if text := http.StatusText(e.StatusCode); text != "" {
 		b.WriteString(" " + text)
@@ -94,7 +90,7 @@ func (e *APIError) Error() string {
 	if e.ErrorMsg != "" {
 		b.WriteString(": " + e.ErrorMsg)
 	}
-	if notes := answerNotes(0, e.RequestID, e.RetryAfter, e.Attempts); notes != "" {
+	if notes := responseNotes(0, e.RequestID, e.RetryAfter, e.Attempts); notes != "" {
 		b.WriteString(" (" + notes + ")")
 	}
 	return b.String()
@@ -162,19 +158,18 @@ func (e *AmbiguousExportError) Error() string {
 // Unwrap is ErrAmbiguousExport.
 func (e *AmbiguousExportError) Unwrap() error { return ErrAmbiguousExport }
 
-// inner is the error of a call that another call has made for the user.
-func inner(err error) error {
+// isOwn reports whether this package found the fault, and not the network.
+func isOwn(err error) bool {
+	return errors.Is(err, ErrInvalidParameter) || errors.Is(err, ErrNoCredentials) || errors.Is(err, ErrMalformedResponse)
+}
+
+// inStep adds the name of the call that failed to the error of a method that makes several. It returns nil for nil.
+func inStep(name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return innerError{err}
+	return fmt.Errorf("%s: %w", name, err)
 }
-
-// innerError leaves it to the outer call's error to name the package.
-type innerError struct{ error }
-
-func (e innerError) Error() string { return strings.TrimPrefix(e.error.Error(), "cdn: ") }
-func (e innerError) Unwrap() error { return e.error }
 
 // ofTask names the task that an error is about, where there is one to name. One that was not found is
 // named already.
@@ -185,10 +180,10 @@ func ofTask(id string, err error) error {
 	return fmt.Errorf("%s: %w", redact.Excerpt(id, redact.Short), err)
 }
 
-// answerNotes is what the text of an error adds about the last answer: its status, 0 where it is
+// responseNotes is what the text of an error adds about the last answer: its status, 0 where it is
 // said already or there was none, the request id, the pause that it asked for, and the attempts where
 // they were several.
-func answerNotes(status int, requestID string, retryAfter time.Duration, attempts int) string {
+func responseNotes(status int, requestID string, retryAfter time.Duration, attempts int) string {
 	var notes []string
 	if status != 0 {
 		notes = append(notes, "status "+strconv.Itoa(status))

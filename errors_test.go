@@ -92,12 +92,12 @@ func TestAPIErrorText(t *testing.T) {
 		want string
 	}{
 		{APIError{Operation: "ListExportTasks", StatusCode: 401, RequestID: "r1", ErrMsg: ErrMsg{"APIGW.0301", "Incorrect"}, Attempts: 1},
-			"cdn: ListExportTasks: 401 Unauthorized: APIGW.0301: Incorrect (request id r1)"},
+			"401 Unauthorized: APIGW.0301: Incorrect (request id r1)"},
 		{APIError{Operation: "ListExportTasks", StatusCode: 503, ErrMsg: ErrMsg{ErrorMsg: "<html>"}, Attempts: 4},
-			"cdn: ListExportTasks: 503 Service Unavailable: <html> (4 attempts)"},
-		{APIError{StatusCode: 599}, "cdn: 599"},
-		{APIError{StatusCode: 429, RetryAfter: time.Hour, Attempts: 2}, "cdn: 429 Too Many Requests (retry after 1h0m0s, 2 attempts)"},
-		{APIError{StatusCode: 500, ErrMsg: ErrMsg{ErrorCode: "CDN.1"}, EncodedAuthorizationMessage: "long"}, "cdn: 500 Internal Server Error: CDN.1"},
+			"503 Service Unavailable: <html> (4 attempts)"},
+		{APIError{StatusCode: 599}, "599"},
+		{APIError{StatusCode: 429, RetryAfter: time.Hour, Attempts: 2}, "429 Too Many Requests (retry after 1h0m0s, 2 attempts)"},
+		{APIError{StatusCode: 500, ErrMsg: ErrMsg{ErrorCode: "CDN.1"}, EncodedAuthorizationMessage: "long"}, "500 Internal Server Error: CDN.1"},
 	}
 	for _, test := range tests {
 		assert.Equal(t, test.want, test.err.Error())
@@ -204,7 +204,7 @@ func TestCancelledCallTellsTheLastAnswer(t *testing.T) {
 		}))
 		_, err := client.ListExportTasks(ctx, nil)
 		require.ErrorIs(t, err, context.Canceled)
-		assert.Regexp(t, `^cdn: ListExportTasks: .*context canceled; the last answer before that: ListExportTasks: 503 Service Unavailable: busy \(request id r-1, retry after 1m0s\)$`, err.Error())
+		assert.Regexp(t, `^cdn: ListExportTasks: .*context canceled; the last attempt before that: 503 Service Unavailable: busy \(request id r-1, retry after 1m0s\)$`, err.Error())
 		var answer *APIError
 		require.ErrorAs(t, err, &answer)
 		assert.Equal(t, time.Minute, answer.RetryAfter)

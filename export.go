@@ -71,8 +71,8 @@ func (c *CdnClient) createAndFind(ctx context.Context, request *CreateExportTask
 	if err != nil {
 		return nil, err
 	}
-	answer, err := c.CreateExportTask(ctx, request)
-	err = inner(err)
+	answer, err := c.create(ctx, request)
+	err = inStep("CreateExportTask", err)
 	switch {
 	case err == nil && answer.TaskID != "":
 		return &ExportTask{TaskID: answer.TaskID}, nil

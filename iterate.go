@@ -45,14 +45,14 @@ func (c *CdnClient) ExportTasks(ctx context.Context, request *ListExportTasksReq
 			if whole.Limit == 0 {
 				page.Limit = defaultPageLimit
 			}
-			return c.list(ctx, name, &page)
+			return c.list(ctx, operation{name: name}, &page)
 		}
 		err := r.read()
 		var answered *listError
 		switch {
 		case err == nil, errors.Is(err, errStopped):
 		case errors.As(err, &answered):
-			yield(ExportTask{}, answered.error)
+			yield(ExportTask{}, fmt.Errorf("cdn: %s: %w", name, answered.error))
 		default:
 			yield(ExportTask{}, fmt.Errorf("cdn: %s: %w", name, err))
 		}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/global"
+
+	"example.com/huaweicloud/cdn/internal/retry"
 )
 
 // Option sets up a client of [NewCdnClient]. Where two options contradict each other, the later one
@@ -99,9 +101,9 @@ func WithInsecureHTTP() Option {
 	}
 }
 
-// WithHTTPClient sends requests with client's transport, cookies and time-out, which then bounds a
-// whole call. The client is copied, not changed. Redirects are not followed whatever it says of them.
-// Downloads have the transport, and the time-out for each attempt: see [CdnClient.Download].
+// WithHTTPClient sends each request with client: its transport, its cookies, and its timeout, which bounds one
+// attempt. The client is copied, not changed. Redirects are not followed whatever it says of them. Cookies are
+// added after signing, so they are not signed. Downloads use the transport and the timeout only.
 //
 // The transport takes the place of the default one with all its settings: 10 s to connect, 10 s for TLS,
 // 30 s to the first byte of an answer, 256 KiB of headers, 256 idle connections to a host.
@@ -207,12 +209,15 @@ func (o *options) transport() http.RoundTripper {
 // defaultTransport is tuned for a service that calls one host from many goroutines.
 func defaultTransport() *http.Transport {
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		ForceAttemptHTTP2:     true,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: 30 * time.Second,
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2:   true,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: 10 * time.Second,
+		// A dead HTTP/2 connection is closed after 15 s, within one attempt.
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
+		OnProxyConnectResponse: retry.OnProxyConnectResponse,
+		ResponseHeaderTimeout:  30 * time.Second,
 		// Each goroutine keeps its connection between two calls.
 		MaxIdleConnsPerHost: 256,
 		IdleConnTimeout:     90 * time.Second,

@@ -63,13 +63,16 @@ func TestWhatIsRetried(t *testing.T) {
 		{"500", answering(500, ""), always, never},
 		{"502", answering(502, ""), always, never},
 		{"503", answering(503, ""), always, never},
-		{"503 with Retry-After", answering(503, "", "Retry-After", "1"), always, always},
+		{"503 with Retry-After", answering(503, "", "Retry-After", "1"), always, never},
 		{"504", answering(504, ""), always, never},
 		{"400", answering(400, ""), never, never},
 		{"401", answering(401, ""), never, never},
 		{"403", answering(403, ""), never, never},
 		{"404", answering(404, ""), never, never},
-		{"408", answering(408, ""), never, never},
+		{"408", answering(408, ""), always, never},
+		{"500 with the internal code", answering(500, `{"error":{"error_code":"CDN.0000","error_msg":"x"}}`), always, never},
+		{"200 with the internal code", answering(200, `{"error":{"error_code":"CDN.0000","error_msg":"x"}}`), always, never},
+		{"200 with another code", answering(200, `{"error":{"error_code":"CDN.0105","error_msg":"x"}}`), never, never},
 		{"409", answering(409, ""), never, never},
 		{"501", answering(501, ""), never, never},
 		{"505", answering(505, ""), never, never},
@@ -118,7 +121,6 @@ func TestCreateIsRetriedWhereTheRequestWasNotWritten(t *testing.T) {
 		{"no connection", func(trace *httptrace.ClientTrace) { trace.GetConn("") }, connectionError("dial", syscall.ECONNREFUSED), 4, false},
 		{"no connection, and another would not do", func(trace *httptrace.ClientTrace) { trace.GetConn("") }, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, 1, false},
 		{"header written", func(trace *httptrace.ClientTrace) { trace.GetConn(""); trace.WroteHeaders() }, io.EOF, 1, true},
-		{"begun to write", func(trace *httptrace.ClientTrace) { trace.GetConn(""); trace.WroteHeaderField("a", nil) }, io.EOF, 1, true},
 		{"failed to write", func(trace *httptrace.ClientTrace) {
 			trace.GetConn("")
 			trace.WroteRequest(httptrace.WroteRequestInfo{Err: io.ErrClosedPipe})
@@ -216,7 +218,7 @@ func TestPausesAreExponentialWithFullJitter(t *testing.T) {
 	}
 }
 
-func TestRetryAfterTakesThePlaceOfThePause(t *testing.T) {
+func TestRetryAfter_is_the_least_delay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inSeconds := func(pause time.Duration) string { return strconv.Itoa(int(pause.Seconds())) }
 		asDate := func(pause time.Duration) string { return time.Now().Add(pause).UTC().Format(http.TimeFormat) }
@@ -231,7 +233,8 @@ func TestRetryAfterTakesThePlaceOfThePause(t *testing.T) {
 			start := time.Now()
 			_, err := client.ListExportTasks(t.Context(), nil)
 			require.NoError(t, err)
-			assert.Equal(t, test.want, time.Since(start), value)
+			assert.GreaterOrEqual(t, time.Since(start), test.want, value)
+			assert.LessOrEqual(t, time.Since(start), test.want+500*time.Millisecond, value)
 		}
 	})
 }
@@ -305,7 +308,7 @@ func TestAnAttemptThatTimesOutIsRetried(t *testing.T) {
 		requests = 10
 		_, err = client.ListExportTasks(t.Context(), nil)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		assert.ErrorContains(t, err, "no answer within the 2s of one attempt")
+		assert.ErrorContains(t, err, "no response within the 2s of one attempt")
 		assert.ErrorContains(t, err, "(4 attempts)")
 
 		requests = 10
@@ -358,60 +361,5 @@ func TestRetryBudgetIsGivenBackWhenTheRetrySucceeds(t *testing.T) {
 			_, err := client.ListExportTasks(t.Context(), nil)
 			require.NoError(t, err)
 		}
-	})
-}
-
-func TestRetryBudgetNeverGrowsBeyondItsSize(t *testing.T) {
-	var budget retryBudget
-	for range 10 * budgetTokens {
-		budget.succeeded(true)
-	}
-	taken := 0
-	for budget.take() {
-		taken++
-	}
-	assert.Equal(t, budgetTokens/retryCost, taken)
-	assert.False(t, budget.take())
-	budget.succeeded(true)
-	assert.True(t, budget.take())
-}
-
-func TestParseRetryAfter(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	date := func(after time.Duration) string { return now.Add(after).Format(http.TimeFormat) }
-	tests := []struct {
-		name, value, date string
-		want              time.Duration
-	}{
-		{"none", "", "", 0},
-		{"seconds", "17", "", 17 * time.Second},
-		{"spaces", " 17 ", "", 17 * time.Second},
-		{"zero", "0", "", 0},
-		{"negative", "-1", "", 0},
-		{"fraction", "1.5", "", 0},
-		{"huge", "18446744073709551615", "", 365 * 24 * time.Hour},
-		{"larger than any number", "99999999999999999999999", "", 0},
-		{"date", date(time.Minute), "", time.Minute},
-		{"date past", date(-time.Minute), "", 0},
-		{"date counts from the answer's own", date(time.Hour), date(time.Hour - time.Second), time.Second},
-		{"garbage", "soon", "", 0},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			header := http.Header{"Retry-After": {test.value}}
-			if test.date != "" {
-				header.Set("Date", test.date)
-			}
-			assert.Equal(t, test.want, parseRetryAfter(header, now))
-		})
-	}
-}
-
-func FuzzParseRetryAfter(f *testing.F) {
-	f.Add("17", "")
-	f.Add("Fri, 02 Jan 2026 03:04:05 GMT", "Fri, 02 Jan 2026 03:04:00 GMT")
-	f.Fuzz(func(t *testing.T, value, date string) {
-		pause := parseRetryAfter(http.Header{"Retry-After": {value}, "Date": {date}}, time.Unix(0, 0))
-		assert.GreaterOrEqual(t, pause, time.Duration(0))
 	})
 }

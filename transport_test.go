@@ -129,13 +129,12 @@ func TestHTTPClientIsCopiedNotChanged(t *testing.T) {
 	assert.NotNil(t, given.CheckRedirect)
 }
 
-// A user's time-out is the whole call's.
-func TestHTTPClientTimeoutEndsTheCall(t *testing.T) {
+func TestHTTPClient_timeout_bounds_one_attempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := newTestClient(t, nil, WithHTTPClient(&http.Client{Timeout: time.Second, Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
 			<-req.Context().Done()
 			return nil, req.Context().Err()
-		})}))
+		})}), WithRetryPolicy(RetryPolicy{MaxAttempts: 1}))
 		start := time.Now()
 		_, err := client.ListExportTasks(t.Context(), nil)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -174,14 +173,14 @@ func TestNoSilentSuccess(t *testing.T) {
 
 func TestErrorObjectInASuccess(t *testing.T) {
 	for _, body := range []string{
-		`{"error":{"error_code":"APIGW.0308","error_msg":"The throttling threshold has been reached"}}`,
-		`{"error_code":"APIGW.0308","error_msg":"The throttling threshold has been reached"}`,
-		`{"total":0,"data":[],"error":{"error_code":"APIGW.0308","error_msg":"The throttling threshold has been reached"}}`,
+		`{"error":{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information"}}`,
+		`{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information"}`,
+		`{"total":0,"data":[],"error":{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information"}}`,
 	} {
 		transport, _ := inOrder(answering(200, body))
 		_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
-		require.ErrorIs(t, err, ErrThrottled)
-		assert.EqualError(t, err, "cdn: ListExportTasks: 200 OK: APIGW.0308: The throttling threshold has been reached")
+		require.ErrorIs(t, err, ErrUnauthorized)
+		assert.EqualError(t, err, "cdn: ListExportTasks: 200 OK: APIGW.0301: Incorrect IAM authentication information")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/huaweicloud/cdn/internal/redact"
+	"example.com/huaweicloud/cdn/internal/retry"
 
 	"github.com/cenkalti/backoff/v5"
 )
@@ -222,12 +223,13 @@ func newPoller(c *CdnClient, o *options) *poller {
 		watchers: make(map[*watcher]struct{}),
 	}
 	p.list = func(ctx context.Context, request *ListExportTasksRequest) (*ListExportTasksResponse, error) {
-		page, err := c.list(ctx, name, request)
-		return page, inner(err)
+		page, err := c.list(ctx, operation{name: name, poll: true, onRetry: func(err error) { p.note(ctx, inStep(name, err)) }}, request)
+		return page, inStep(name, err)
 	}
 	p.get = func(ctx context.Context, taskID string) (*ExportTask, error) {
-		task, err := c.GetExportTask(ctx, taskID)
-		return task, inner(err)
+		const name = "GetExportTask"
+		task, err := c.getTask(ctx, operation{name: name, poll: true, onRetry: func(err error) { p.note(ctx, inStep(name, err)) }}, taskID)
+		return task, inStep(name, err)
 	}
 	return p
 }
@@ -240,7 +242,7 @@ func (p *poller) join(add func()) {
 	if p.stop == nil {
 		ctx, stop := context.WithCancel(context.Background())
 		p.stop, p.wake, p.lastErr = stop, make(chan struct{}, 1), nil
-		go p.run(withFailures(ctx, func(failure error) { p.note(ctx, failure) }), p.wake)
+		go p.run(ctx, p.wake)
 		return
 	}
 	select {
@@ -392,11 +394,11 @@ func mayPassForPoll(err error) bool {
 	case errors.Is(err, ErrMalformedResponse), errors.Is(err, ErrThrottled):
 		return true
 	case errors.As(err, &answer):
-		return isRetryable(answer.StatusCode)
+		return isTransientResponse(answer)
 	case isOwn(err):
 		return false
 	}
-	return mayPass(err)
+	return retry.IsTransient(err)
 }
 
 // firstView reads the head of the list, down through the millisecond of its first task.

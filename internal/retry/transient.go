@@ -1,0 +1,69 @@
+package retry
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/textproto"
+	"strings"
+)
+
+// IsTransientStatus reports whether a response with this status may be followed by a success if the same
+// request is sent again: 408, 429, 500, 502, 503, 504.
+func IsTransientStatus(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// IsTransient reports whether err is a failure of a connection that the next connection may not have: a
+// timeout, a reset, a lookup that failed for now, a proxy in trouble. TLS failures and unknown hosts are not.
+func IsTransient(err error) bool {
+	var lookup *net.DNSError
+	var operation *net.OpError
+	var header textproto.ProtocolError // a response that was cut within a line of its header
+	var proxy *ProxyError
+	switch {
+	case isTLSFailure(err):
+		return false
+	case errors.As(err, &proxy):
+		return IsTransientStatus(proxy.StatusCode)
+	case errors.As(err, &lookup):
+		return !lookup.IsNotFound
+	case IsTimeout(err), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.As(err, &operation), errors.As(err, &header):
+		return true
+	}
+	// net/http exports neither the errors of its HTTP/2 (a stream that was reset, a connection that was lost)
+	// nor the one of an idle connection that the server closed.
+	text := err.Error()
+	return strings.Contains(text, "http2: ") || strings.Contains(text, "stream error: ") ||
+		strings.Contains(text, "server closed idle connection")
+}
+
+// IsTimeout reports whether err is a timeout, a context's or the network's.
+func IsTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// isTLSFailure reports whether the two sides could not agree on a secure connection.
+func isTLSFailure(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	var operation *net.OpError
+	switch {
+	case errors.As(err, &certificate), errors.As(err, &record), errors.As(err, &alert):
+		return true
+	case errors.As(err, &operation):
+		// crypto/tls wraps the alerts of both sides in these.
+		return operation.Op == "remote error" || operation.Op == "local error"
+	}
+	return false
+}

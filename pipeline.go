@@ -1,0 +1,76 @@
+package cdn
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"example.com/huaweicloud/cdn/internal/retry"
+)
+
+// handler takes a call one step further. It returns nil only if call.response is a success that decoded.
+type handler func(ctx context.Context, c *call) error
+
+// newPipeline returns the handler that takes a call to its response. Each step calls the next one, so the
+// order of this function, read upwards, is the order of a request.
+func newPipeline(o *options) handler {
+	clock := &clock{}
+	keys := o.credentialSource()
+	// One request to the user's *http.Client, within the time of one attempt.
+	next := newSender(o).send
+	// Each attempt has a signature of its own, since a signature is good for 15 minutes only.
+	next = signing(keys, clock, next)
+	if o.rateLimiter != nil {
+		// A limiter counts requests, so it is asked before each. Its delay is not part of the attempt.
+		next = limiting(o.rateLimiter, next)
+	}
+	// A wrong clock is corrected before a retry is considered: no retry would mend it.
+	next = correcting(clock, o.logger, next)
+	return retrying(o.retryPolicy, &retry.Budget{}, o.logger, next)
+}
+
+// signing signs the request of the next attempt.
+func signing(keys *credentialSource, clock *clock, next handler) handler {
+	return func(ctx context.Context, c *call) error {
+		credentials, err := keys.get(ctx)
+		if err != nil {
+			return err
+		}
+		req := c.newRequest()
+		if credentials.domainID != "" {
+			req.Header.Set("X-Domain-Id", credentials.domainID)
+		}
+		if err := credentials.signer.sign(req, clock.nowFor(c)); err != nil {
+			return err
+		}
+		c.keys, c.request = credentials, req
+		_, signature, _ := strings.Cut(req.Header.Get(headerAuthorization), "Signature=")
+		c.secrets = append(c.secrets[:0], signature)
+		if token := credentials.signer.SecurityToken; token != "" {
+			c.secrets = append(c.secrets, token)
+		}
+		return next(ctx, c)
+	}
+}
+
+// RateLimiter delays requests to keep a quota. A *rate.Limiter of golang.org/x/time/rate is one.
+type RateLimiter interface {
+	// Wait returns nil when the next request may be sent, or an error when ctx ends first. It must be
+	// safe for concurrent use.
+	Wait(ctx context.Context) error
+}
+
+// limiting waits for the user's rate limiter.
+func limiting(limiter RateLimiter, next handler) handler {
+	return func(ctx context.Context, c *call) error {
+		err := limiter.Wait(ctx)
+		if err == nil {
+			return next(ctx, c)
+		}
+		// *rate.Limiter returns this text if the turn would come after the deadline.
+		if strings.Contains(err.Error(), "would exceed context deadline") {
+			err = fmt.Errorf("%w: %w", err, context.DeadlineExceeded)
+		}
+		return fmt.Errorf("wait for the rate limiter: %w", err)
+	}
+}

@@ -1,0 +1,189 @@
+package cdn
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/huaweicloud/cdn/internal/redact"
+	"example.com/huaweicloud/cdn/internal/retry"
+)
+
+const (
+	// maxResponse is the most that is read of a response, in bytes, counted after decompression.
+	maxResponse = 32 << 20
+	chunkSize   = 32 << 10
+	// trustedLength is how much memory, in bytes, a Content-Length gets before the bytes are there.
+	trustedLength = 1 << 20
+)
+
+// sender sends one request and reads the response to its end, so that a broken response is known as such
+// before its status counts.
+type sender struct {
+	http    *http.Client
+	timeout time.Duration
+	logger  *slog.Logger
+	chunks  sync.Pool
+}
+
+func newSender(o *options) *sender {
+	client := *o.httpClient
+	client.Transport = redact.Transport{Base: o.transport()}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &sender{http: &client, timeout: o.retryPolicy.AttemptTimeout, logger: o.logger}
+}
+
+// send is the last handler.
+func (s *sender) send(ctx context.Context, c *call) error {
+	// A limiter or a fetch of credentials may have waited for longer than the context lasted.
+	if ctx.Err() != nil {
+		return endOf(ctx)
+	}
+	c.requests++
+	c.sent, c.response = false, nil
+	start := time.Now()
+	err := s.attempt(ctx, c)
+	s.log(ctx, c, err, time.Since(start))
+	return err
+}
+
+// attempt sends the request of c and reads the response into c.
+func (s *sender) attempt(ctx context.Context, c *call) error {
+	attempt, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timer := time.AfterFunc(s.timeout, func() { cancel(errAttemptTimeout) })
+	defer timer.Stop()
+	wire := newWire(cancel)
+	req := c.request.WithContext(wire.trace(attempt))
+	// net/http repeats a request by itself, without bound, if it can have the body again.
+	req.GetBody = nil
+	resp, err := s.http.Do(req)
+	c.requests += wire.repeats()
+	c.sent = err == nil || wire.mayBeSent(req)
+	if err == nil {
+		err = s.receive(resp, c)
+	}
+	if err != nil {
+		return s.failure(ctx, attempt, c, err)
+	}
+	return c.check()
+}
+
+// errAttemptTimeout is the cause of an attempt's end by its timeout.
+var errAttemptTimeout = fmt.Errorf("the timeout of one attempt: %w", context.DeadlineExceeded)
+
+// failure returns the error for an attempt that failed with err.
+func (s *sender) failure(ctx, attempt context.Context, c *call, err error) error {
+	cause := context.Cause(attempt)
+	switch {
+	case ctx.Err() != nil || errors.Is(err, ErrMalformedResponse):
+		return err
+	case errors.Is(cause, errAttemptTimeout):
+		return fmt.Errorf("no response within the %v of one attempt: %w", s.timeout, context.DeadlineExceeded)
+	case errors.Is(cause, errRepeated):
+		return errRepeated
+	case !c.sent || c.body == nil:
+		if proxy := retry.AsProxyError(err); proxy != nil {
+			return proxy
+		}
+	}
+	return err
+}
+
+// receive reads the body of resp to its end, so that the connection can be used again. Of a response that is
+// an error anyway, it keeps what could be read.
+func (s *sender) receive(resp *http.Response, c *call) error {
+	c.response = &response{
+		status:    resp.StatusCode,
+		header:    resp.Header,
+		requestID: redact.Excerpt(c.withoutSecrets(resp.Header.Get("X-Request-Id")), maxRequestID),
+	}
+	text, err := s.readBody(resp)
+	if closeErr := resp.Body.Close(); err == nil {
+		err = closeErr
+	}
+	c.response.text = text
+	switch {
+	case err == nil || !isSuccess(resp.StatusCode):
+		return nil
+	case retry.IsTimeout(err) || errors.Is(err, context.Canceled):
+		return fmt.Errorf("read the response: %w", err)
+	}
+	return &brokenResponse{err}
+}
+
+// brokenResponse is the error for a 2xx whose body could not be read to its end.
+type brokenResponse struct{ cause error }
+
+func (e *brokenResponse) Error() string   { return ErrMalformedResponse.Error() + ": " + e.cause.Error() }
+func (e *brokenResponse) Unwrap() []error { return []error{ErrMalformedResponse, e.cause} }
+
+// readBody returns up to maxResponse bytes, read straight into the string that the response's strings will be
+// cut from.
+func (s *sender) readBody(resp *http.Response) (string, error) {
+	content, err := decoded(resp)
+	if err != nil {
+		return "", err
+	}
+	chunk, ok := s.chunks.Get().(*[chunkSize]byte)
+	if !ok {
+		chunk = new([chunkSize]byte)
+	}
+	defer s.chunks.Put(chunk)
+	var text strings.Builder
+	text.Grow(int(max(0, min(resp.ContentLength, trustedLength))))
+	n, err := io.CopyBuffer(&text, io.LimitReader(content, maxResponse+1), chunk[:])
+	if n > maxResponse {
+		return "", fmt.Errorf("the body is larger than %d bytes", maxResponse)
+	}
+	return text.String(), err
+}
+
+// decoded returns the body without its content encoding. net/http decodes what it has asked for itself; a
+// service or proxy that compresses unasked is decoded here.
+func decoded(resp *http.Response) (io.Reader, error) {
+	switch encoding := strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding"))); encoding {
+	case "", "identity":
+		return resp.Body, nil
+	case "gzip", "x-gzip":
+		return gzip.NewReader(resp.Body)
+	default:
+		return nil, fmt.Errorf("the body has the content encoding %s, which was not asked for", redact.Excerpt(encoding, redact.Short))
+	}
+}
+
+// log logs one request at debug level.
+func (s *sender) log(ctx context.Context, c *call, err error, duration time.Duration) {
+	if !s.logger.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("operation", c.name),
+		slog.Int("attempt", c.requests),
+		slog.Duration("duration", duration),
+	}
+	if c.response != nil {
+		attrs = append(attrs, slog.Int("status", c.response.status), slog.String("request_id", c.response.requestID))
+	}
+	if err != nil && !isResponse(err) {
+		attrs = append(attrs, slog.String("error", c.withoutSecrets(withoutURL(err).Error())))
+	}
+	s.logger.LogAttrs(ctx, slog.LevelDebug, "cdn: request", attrs...)
+}
+
+// withoutURL returns what *url.Error wraps: the URL of a request is the same in each line of the log.
+func withoutURL(err error) error {
+	var request *url.Error
+	if errors.As(err, &request) {
+		return request.Err
+	}
+	return err
+}

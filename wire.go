@@ -1,0 +1,57 @@
+package cdn
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+)
+
+// maxConnections is how many connections one attempt may ask for. A server that closes each one before the
+// request is written would otherwise be dialled until the attempt's timeout.
+const maxConnections = 4
+
+// errRepeated ends an attempt that net/http is about to repeat by itself: it does so after an HTTP/2 reset or
+// GOAWAY, and if an idle connection turns out to be closed. The retry loop repeats it instead, with a delay and
+// within its bounds.
+var errRepeated = errors.New("the connection failed before a response came")
+
+// wire observes what net/http does with the request of one attempt.
+type wire struct {
+	end         context.CancelCauseFunc
+	connections atomic.Int32
+	written     atomic.Int32
+}
+
+func newWire(end context.CancelCauseFunc) *wire { return &wire{end: end} }
+
+// trace returns ctx with the callbacks of net/http.
+func (w *wire) trace(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:      w.getConn,
+		WroteHeaders: func() { w.written.Add(1) },
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err != nil { // after an error in the headers, this is the only callback
+				w.written.CompareAndSwap(0, 1)
+			}
+		},
+	})
+}
+
+// getConn ends the attempt if the request was written already, or if connections are of no use.
+func (w *wire) getConn(string) {
+	if w.connections.Add(1) > maxConnections || w.written.Load() > 0 {
+		w.end(errRepeated)
+	}
+}
+
+// repeats returns how many requests were written after the first.
+func (w *wire) repeats() int { return max(0, int(w.written.Load())-1) }
+
+// mayBeSent reports whether the service may have received req, which ended without a response. A transport that
+// reports nothing, because it is not net/http's, counts as one that has sent it.
+func (w *wire) mayBeSent(req *http.Request) bool {
+	body, ok := req.Body.(*body)
+	return w.connections.Load() == 0 || w.written.Load() > 0 || ok && body.read.Load()
+}
