@@ -5,6 +5,7 @@ package redact
 import (
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -53,32 +54,74 @@ func Cut(text string, limit int) string {
 	return text[:limit]
 }
 
-// Secret returns text without secret, and without any part of it that begins like secret and was cut off.
+// Secret returns text without secret, and without any part of it that begins like secret and was cut off. It finds
+// a secret in JSON and in URLs too, where characters may be escaped as \/, \u002b or %2B.
 func Secret(text, secret string) string {
 	const recognisable = 16 // bytes that identify a secret; fewer are of no use to a reader
-	beginning := secret[:min(len(secret), recognisable)]
-	if beginning == "" {
+	if secret == "" {
 		return text
 	}
 	var b strings.Builder
 	for {
-		before, rest, found := strings.Cut(text, beginning)
-		b.WriteString(before)
-		if !found {
+		i := strings.IndexAny(text, secret[:1]+`\%`)
+		if i < 0 {
+			b.WriteString(text)
 			return b.String()
 		}
+		b.WriteString(text[:i])
+		text = text[i:]
+		length, matched := matchEscaped(text, secret)
+		if matched < min(len(secret), recognisable) {
+			b.WriteByte(text[0])
+			text = text[1:]
+			continue
+		}
 		b.WriteString(Redacted)
-		text = rest[commonPrefix(rest, secret[len(beginning):]):]
+		text = text[length:]
 	}
 }
 
-// commonPrefix returns the length of the longest common prefix.
-func commonPrefix(a, b string) int {
-	n := 0
-	for n < min(len(a), len(b)) && a[n] == b[n] {
-		n++
+// matchEscaped returns how many bytes at the beginning of text are the beginning of secret, and how long that is
+// in secret.
+func matchEscaped(text, secret string) (length, matched int) {
+	for matched < len(secret) && length < len(text) {
+		n := 1
+		if text[length] != secret[matched] {
+			var c byte
+			if c, n = unescape(text[length:]); n == 0 || c != secret[matched] {
+				break
+			}
+		}
+		length += n
+		matched++
 	}
-	return n
+	return length, matched
+}
+
+// unescape returns the character that text begins with in escaped form, and the length of that form; 0 if text
+// begins otherwise. JSON within JSON has several backslashes.
+func unescape(text string) (byte, int) {
+	if text[0] == '%' && len(text) >= 3 {
+		return unescapeHex(text, 1, 3)
+	}
+	rest := strings.TrimLeft(text, `\`)
+	n := len(text) - len(rest)
+	switch {
+	case n == 0 || rest == "":
+		return 0, 0
+	case rest[0] == 'u' && len(rest) >= 5:
+		return unescapeHex(text, n+1, n+5)
+	}
+	return rest[0], n + 1
+}
+
+// unescapeHex returns the character whose number is the hexadecimal text[from:to].
+func unescapeHex(text string, from, to int) (byte, int) {
+	number, err := strconv.ParseUint(text[from:to], 16, 8)
+	if err != nil {
+		return 0, 0
+	}
+	return byte(number), to
 }
 
 // linkQuery matches a link with a query within a text, also if its end is missing.

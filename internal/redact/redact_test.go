@@ -1,6 +1,8 @@
 package redact
 
 import (
+	"encoding/json"
+	"net/url"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -78,6 +80,41 @@ func TestSecret(t *testing.T) {
 	}
 	assert.Equal(t, "text", Secret("text", ""))
 }
+
+func TestSecret_escaped(t *testing.T) {
+	const secret = `a/b+c"d=e\f/0123456789`
+	for name, escaped := range map[string]string{
+		"plain":            secret,
+		"JSON":             `a\/b\u002bc\"d\u003De\\f\/0123456789`,
+		"JSON within JSON": `a\\\/b\\u002bc\\\"d\\u003de\\\\f\\\/0123456789`,
+		"URL":              `a%2Fb%2bc%22d%3De%5Cf%2F0123456789`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, `{"id":"[redacted]"}`, Secret(`{"id":"`+escaped+`"}`, secret))
+			assert.Equal(t, "cut [redacted]", Secret("cut "+escaped[:len(escaped)-1], secret))
+		})
+	}
+	for _, text := range []string{`\`, `\\`, `\u`, `\u00`, `\uzzzz`, `%`, `%2`, `%zz`, `a\`, `a%`, `a/b+c"d=`} {
+		assert.Equal(t, text, Secret(text, secret))
+	}
+}
+
+func FuzzSecret(f *testing.F) {
+	f.Add(`{"t":"`, "secret/with+16=bytes", `"}`)
+	f.Fuzz(func(t *testing.T, before, secret, after string) {
+		quoted, err := json.Marshal(secret)
+		if err != nil || len(secret) < 16 || strings.ContainsFunc(secret, isNoKeyCharacter) {
+			return
+		}
+		for _, text := range []string{secret, string(quoted[1 : len(quoted)-1]), url.QueryEscape(secret)} {
+			assert.NotContains(t, Secret(before+text+after, secret), text)
+		}
+	})
+}
+
+// isNoKeyCharacter reports whether no key has r: they are of base64's characters, or at most of ASCII's that need
+// no escape of an escape.
+func isNoKeyCharacter(r rune) bool { return r <= ' ' || r > '~' || r == '%' || r == '\\' }
 
 func FuzzExcerpt(f *testing.F) {
 	f.Add("a\n b", 10)
