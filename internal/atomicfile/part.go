@@ -1,0 +1,87 @@
+package atomicfile
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"example.com/huaweicloud/cdn/internal/redact"
+)
+
+const (
+	partSuffix = ".part"
+	// partRandom is the length of the random part of a temporary file's name.
+	partRandom = 10
+	// partAlphabet is that of rand.Text.
+	partAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	// maxPartPrefix is the part of a name that is kept, in bytes. Most file systems have room for 255.
+	maxPartPrefix = 200
+	// partAttempts is how many temporary files are created until one is not taken for abandoned.
+	partAttempts = 20
+)
+
+// partPrefix returns how the names of temporary files for path begin.
+func partPrefix(path string) string {
+	return "." + redact.Cut(filepath.Base(path), maxPartPrefix) + "."
+}
+
+// isPart reports whether name is that of a temporary file with this prefix.
+func isPart(name, prefix string) bool {
+	name, begins := strings.CutPrefix(name, prefix)
+	random, ends := strings.CutSuffix(name, partSuffix)
+	return begins && ends && len(random) == partRandom && strings.Trim(random, partAlphabet) == ""
+}
+
+// createPart creates a temporary file for path and locks it for as long as it is open. Between the two another
+// process may have taken it for abandoned; then the next one is created.
+func createPart(path string, mode fs.FileMode) (*os.File, error) {
+	prefix := filepath.Join(filepath.Dir(path), partPrefix(path))
+	for range partAttempts {
+		file, err := os.OpenFile(prefix+rand.Text()[:partRandom]+partSuffix, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+		if err != nil {
+			return nil, err
+		}
+		// A file system without locks is no error: nobody can remove the file then.
+		if !errors.Is(lock(file), errLocked) && hasName(file) {
+			return file, nil
+		}
+		if err := file.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return nil, &fs.PathError{Op: "create", Path: path, Err: errors.New("its temporary files are removed by others")}
+}
+
+// hasName reports whether file is still the one of its name.
+func hasName(file *os.File) bool {
+	opened, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(file.Name())
+	return err == nil && os.SameFile(opened, named)
+}
+
+// removeAbandoned removes the temporary files for path that no living process holds. It is a courtesy: what
+// cannot be removed is left.
+func removeAbandoned(path string) {
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return
+	}
+	names, _ := folder.Readdirnames(-1)
+	_ = folder.Close()
+	prefix := partPrefix(path)
+	for _, name := range names {
+		if !isPart(name, prefix) {
+			continue
+		}
+		name = filepath.Join(filepath.Dir(path), name)
+		if info, err := os.Lstat(name); err == nil && info.Mode().IsRegular() {
+			removeUnheld(name, info)
+		}
+	}
+}
