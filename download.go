@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/huaweicloud/cdn/internal/atomicfile"
 	"example.com/huaweicloud/cdn/internal/redact"
 	"example.com/huaweicloud/cdn/internal/retry"
 )
@@ -70,7 +71,8 @@ func (c *CdnClient) Download(ctx context.Context, taskID string, w io.Writer, op
 // returns its length in bytes. The file gets its name only when it is complete and on disk: until then
 // it is a temporary file beside it, which is removed on failure, and a file that was there before is
 // untouched. A new file has the permissions of any file that the program creates, one that is replaced
-// keeps its own. A file that changes in the store while it is downloaded is started over.
+// keeps its own, and its owner as far as the program may set it. What is not a regular file, such as a pipe or
+// /dev/stdout, is written to directly. A file that changes in the store while it is downloaded is started over.
 func (c *CdnClient) DownloadFile(ctx context.Context, taskID, path string, opts ...DownloadOption) (int64, error) {
 	n, err := c.downloadFile(ctx, taskID, path, opts)
 	if err != nil {
@@ -80,28 +82,46 @@ func (c *CdnClient) DownloadFile(ctx context.Context, taskID, path string, opts 
 }
 
 func (c *CdnClient) downloadFile(ctx context.Context, taskID, path string, opts []DownloadOption) (int64, error) {
-	file, err := createBeside(path)
+	if ctx == nil {
+		return 0, invalid("ctx", nil, "must not be nil")
+	}
+	file, err := createFile(ctx, path)
 	if err != nil {
 		return 0, err
 	}
-	returned := false
-	defer func() {
-		if !returned { // a user's function has panicked, or ended the goroutine
-			_ = file.discard()
-		}
-	}()
-	n, err := c.download(ctx, taskID, file, opts)
+	defer file.Discard() // also if a user's function panics
+	n, err := c.download(ctx, taskID, fileSink{file}, opts)
 	if err == nil {
-		err = file.commit()
+		err = file.Commit()
 	}
-	returned = true
 	if err == nil {
 		return n, nil
 	}
-	if discardErr := file.discard(); discardErr != nil {
+	if discardErr := file.Discard(); discardErr != nil {
 		err = fmt.Errorf("%w; %w", err, discardErr)
 	}
 	return 0, err
+}
+
+// createFile creates the file for path. It refuses a path that cannot be a file.
+func createFile(ctx context.Context, path string) (*atomicfile.File, error) {
+	if path == "" {
+		return nil, invalid("path", path, "must not be empty")
+	}
+	file, err := atomicfile.Create(ctx, path)
+	if errors.Is(err, atomicfile.ErrDirectory) {
+		return nil, invalid("path", path, "is a directory")
+	}
+	return file, err
+}
+
+type fileSink struct{ *atomicfile.File }
+
+func (s fileSink) restart() error {
+	if err := s.Restart(); !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return errFileChanged
 }
 
 // A sink takes the bytes of a file.

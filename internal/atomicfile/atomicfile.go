@@ -77,7 +77,7 @@ func create(path string, before fs.FileInfo) (*File, error) {
 		err = chmod(file, 0o600)
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Discard())
+		return nil, both(err, f.Discard())
 	}
 	return f, nil
 }
@@ -181,7 +181,7 @@ func (f *File) Discard() error {
 	if errors.Is(removeErr, fs.ErrNotExist) {
 		removeErr = nil
 	}
-	return errors.Join(removeErr, closeErr)
+	return both(removeErr, closeErr)
 }
 
 // WriteFile writes data to a file at path, or replaces the one that is there. When it returns nil, the content
@@ -203,7 +203,7 @@ func WriteFile(path string, data []byte) error {
 		return err
 	}
 	if err := f.writeDurably(data); err != nil {
-		return errors.Join(err, f.Discard())
+		return both(err, f.Discard())
 	}
 	return nil
 }
@@ -227,4 +227,15 @@ func (f *File) writeDurably(data []byte) error {
 // isUnsupported reports whether the file system has no such operation.
 func isUnsupported(err error) bool {
 	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL)
+}
+
+// both returns the error for two steps of which each may have failed, in one line.
+func both(first, second error) error {
+	switch {
+	case first == nil:
+		return second
+	case second == nil:
+		return first
+	}
+	return fmt.Errorf("%w; %w", first, second)
 }

@@ -156,3 +156,11 @@ func TestIsPart(t *testing.T) {
 		assert.Equal(t, want, isPart(name, prefix), name)
 	}
 }
+
+func TestBoth(t *testing.T) {
+	first, second := errors.New("first"), errors.New("second")
+	require.NoError(t, both(nil, nil))
+	assert.Equal(t, first, both(first, nil))
+	assert.Equal(t, second, both(nil, second))
+	assert.EqualError(t, both(first, second), "first; second")
+}

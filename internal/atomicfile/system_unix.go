@@ -65,7 +65,7 @@ func syncFolder(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return both(folder.Sync(), folder.Close())
 }
 
 // descriptorPath matches the names of a process's open files. The symbolic links /dev/stdout and /proc/self lead
