@@ -7,15 +7,20 @@ import (
 	"runtime"
 )
 
+// partSuffix ends the name of a temporary file. Only the holder of the lock writes, so one name for each key is enough.
 const partSuffix = ".part"
 
-func writeFile(path string, content []byte) (err error) {
+// writeFile replaces the file path by one with this content. Content and name are on disk before it returns nil.
+func writeFile(path string, content []byte) error {
 	file, err := os.OpenFile(path+partSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fileMode)
 	if err != nil {
 		return err
 	}
 	_, err = file.Write(content)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+	if err == nil {
+		err = file.Sync()
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(file.Name(), path); err != nil {
@@ -24,6 +29,8 @@ func writeFile(path string, content []byte) (err error) {
 	return syncFolder(filepath.Dir(path))
 }
 
+// syncFolder brings the names in the folder path to disk. Windows has no such call: there a rename is durable by the
+// file system's own log. A file system that has none is an error, as it would lose records.
 func syncFolder(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
