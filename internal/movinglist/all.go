@@ -1,0 +1,229 @@
+package movinglist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// ErrContradiction is wrapped by the error of a list that contradicts itself, or moves faster than it can
+// be read.
+var ErrContradiction = errors.New("the list makes no sense")
+
+const (
+	maxPasses    = 32 // how often a list is read at most
+	maxFruitless = 8  // how many passes in a row may bring nothing
+	maxRestarts  = 2  // how often counting begins anew on a list in the order of its stamps
+	minPause     = 100 * time.Millisecond
+	maxPause     = 2 * time.Second
+)
+
+// All calls visit with each row of the list once, as it was read first. Every row that is there when All
+// begins and is not removed before it returns is visited. All returns nil if visit returns false.
+//
+// A list that moves is read several times, with pauses that end with ctx. Errors are those of fetch, the
+// context's, and one that wraps [ErrContradiction].
+func All[T any](ctx context.Context, fetch Fetch[T], limit int, visit func(Row[T]) bool) error {
+	pause := func(d time.Duration) error { return sleep(ctx, d) }
+	return all(pause, fetch, limit, visit)
+}
+
+func all[T any](pause func(time.Duration) error, fetch Fetch[T], limit int, visit func(Row[T]) bool) error {
+	w := &whole[T]{pause: pause, fetch: fetch, limit: limit, visit: visit, passOf: make(map[string]int32)}
+	err := w.read()
+	if errors.Is(err, errStopped) {
+		return nil
+	}
+	return err
+}
+
+var errStopped = errors.New("visit returned false")
+
+// whole reads a whole list.
+type whole[T any] struct {
+	pause func(time.Duration) error
+	fetch Fetch[T]
+	limit int
+	visit func(Row[T]) bool
+
+	pass      int32
+	passOf    map[string]int32 // the last pass that read each id
+	window    int32            // the first pass whose ids are counted
+	counted   int              // how many ids were read since then
+	found     int              // how many of them the pass read
+	disorder  bool             // whether stamps were found out of order or equal
+	restarts  int
+	fruitless int
+
+	// As the first page of the window shows it.
+	total   int
+	created int64 // the last time of creation
+	newer   int   // how many rows were created after that
+	last    int   // the total of the last page
+	fell    bool  // whether the total fell
+	excess  int   // how many rows the list has above its total
+}
+
+// read makes passes until nothing can be missing.
+func (w *whole[T]) read() error {
+	pause := minPause
+	bound := int64(NoStamp)
+	for ; w.pass < maxPasses && w.fruitless < maxFruitless; w.pass++ {
+		if w.pass > 0 {
+			if err := w.pause(pause); err != nil {
+				return err
+			}
+			pause = min(2*pause, maxPause)
+		}
+		w.found = 0
+		p, err := w.readPass(bound)
+		if err != nil {
+			return err
+		}
+		if bound, err = w.next(p, bound); err != nil || bound == math.MaxInt64 {
+			return err
+		}
+		w.fruitless++
+		if w.found > 0 {
+			w.fruitless = 0
+		}
+	}
+	return fmt.Errorf("%w, or moves faster than it can be read: %d rows were read in %d passes, and it has %d", ErrContradiction, w.counted, w.pass, w.total)
+}
+
+// next judges a pass that read down to bound. It returns the bound of the next pass, or MaxInt64 if nothing
+// can be missing.
+func (w *whole[T]) next(p *Pass[T], bound int64) (int64, error) {
+	w.disorder = w.disorder || p.Disordered
+	if p.Ended && p.End < p.Total && !p.Moved {
+		if more, err := w.askAgain(p); more || err != nil {
+			return NoStamp, err
+		}
+	}
+	if p.Ended && bound == NoStamp {
+		w.excess = max(0, p.End-p.Total)
+	}
+	switch {
+	case w.mayHaveRemoved(p) && (w.disorder || w.restarts < maxRestarts):
+		w.window = w.pass + 1
+		w.restarts++
+		return NoStamp, nil
+	case p.Moved:
+		return p.Bound, nil
+	case w.disorder && w.counted > p.Total+w.excess:
+		w.window = w.pass + 1 // ids were counted whose rows are gone
+	case w.counted >= p.Total+w.excess && (w.found == 0 || w.isPlain(p)):
+		return math.MaxInt64, nil
+	}
+	return NoStamp, nil
+}
+
+// isPlain reports whether a pass proves by itself that nothing is missing. Pages of one row cannot overlap,
+// and equal stamps that come in another order in each response hide a removal: then a second pass must find
+// nothing.
+func (w *whole[T]) isPlain(p *Pass[T]) bool {
+	return p.Total <= 1 || p.longest > 1 && (!w.disorder || w.pass == 0 && !p.Shuffled)
+}
+
+// mayHaveRemoved reports whether the window may count ids whose rows are gone.
+func (w *whole[T]) mayHaveRemoved(p *Pass[T]) bool {
+	return w.fell || p.Total < w.total+w.newer
+}
+
+// askAgain waits for the total of a list that ends before it: totals may lag behind. It reports whether
+// there are more rows now.
+func (w *whole[T]) askAgain(p *Pass[T]) (more bool, err error) {
+	pause := minPause
+	for range maxFruitless {
+		if err := w.pause(pause); err != nil {
+			return false, err
+		}
+		pause = min(2*pause, maxPause)
+		page, err := w.fetch(p.End)
+		if err != nil {
+			return false, err
+		}
+		w.fell = w.fell || page.Total < w.last
+		w.last = page.Total
+		if page.Total <= p.End || len(page.Rows) > 0 {
+			p.Total = page.Total
+			return len(page.Rows) > 0, nil
+		}
+	}
+	return false, fmt.Errorf("%w: its total is %d, and it ends after %d rows", ErrContradiction, p.Total, p.End)
+}
+
+// readPass reads down to bound, or to the end.
+func (w *whole[T]) readPass(bound int64) (*Pass[T], error) {
+	p := NewPass(w.fetch, 0, w.limit)
+	for !p.Ended {
+		rows, err := p.Next()
+		if err != nil {
+			return nil, err
+		}
+		w.fell = w.fell || p.Total < w.last
+		w.last = p.Total
+		if p.pages == 1 && w.pass == w.window {
+			w.beginWindow(p, rows)
+		}
+		if err := w.take(rows); err != nil {
+			return nil, err
+		}
+		if p.Barren > 3+100/max(1, p.longest) {
+			return nil, fmt.Errorf("%w, or moves faster than it can be read: nothing new in %d pages before offset %d of %d", ErrContradiction, p.Barren, p.offset, p.Total)
+		}
+		if p.step == 0 && p.Low < bound {
+			break
+		}
+	}
+	return p, nil
+}
+
+func (w *whole[T]) beginWindow(p *Pass[T], rows []Row[T]) {
+	w.total, w.newer, w.counted, w.created, w.fell = p.Total, 0, 0, NoStamp, false
+	for _, row := range rows {
+		w.created = max(w.created, row.Created)
+	}
+}
+
+// take counts the rows and visits those that are read for the first time.
+func (w *whole[T]) take(rows []Row[T]) error {
+	for i, row := range rows {
+		if row.ID == "" {
+			return fmt.Errorf("%w: row %d of a page has no id", ErrContradiction, i)
+		}
+		pass, known := w.passOf[row.ID]
+		if !known || pass < w.window {
+			w.counted++
+			w.found++
+		}
+		w.passOf[row.ID] = w.pass
+		if known {
+			continue
+		}
+		if row.Created > w.created {
+			w.newer++
+		}
+		if !w.visit(row) {
+			return errStopped
+		}
+	}
+	return nil
+}
+
+// sleep returns the context's error if ctx ends before the pause.
+func sleep(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+	}
+	if err, cause := ctx.Err(), context.Cause(ctx); !errors.Is(cause, err) {
+		return fmt.Errorf("%w: %w", err, cause)
+	}
+	return context.Cause(ctx)
+}
