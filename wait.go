@@ -427,7 +427,7 @@ func (p *poller) newReader(ctx context.Context) (reader *listReader, found *[]Ex
 	})
 	reader.again = true
 	reader.list = func(offset int) (*ListExportTasksResponse, error) {
-		return p.list(ctx, &ListExportTasksRequest{Limit: defaultPageLimit, Offset: offset})
+		return p.list(ctx, &ListExportTasksRequest{Limit: pageLimit, Offset: offset})
 	}
 	return reader, found
 }
@@ -580,7 +580,7 @@ func (p *poller) look(ctx context.Context, known *view) error {
 	p.pause(ctx, time.Now().Add(gathering), nil)
 	ids := p.unlooked()
 	for offset, budget := 0, len(ids)/tasksPerPage; budget > 0 && len(ids) > 0; budget-- {
-		page, err := p.list(ctx, &ListExportTasksRequest{Limit: defaultPageLimit, Offset: offset})
+		page, err := p.list(ctx, &ListExportTasksRequest{Limit: pageLimit, Offset: offset})
 		if err != nil {
 			return err
 		}

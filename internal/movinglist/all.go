@@ -171,7 +171,7 @@ func (w *whole[T]) readPass(bound int64) (*Pass[T], error) {
 		if err := w.take(rows); err != nil {
 			return nil, err
 		}
-		if p.Barren > 3+100/max(1, p.longest) {
+		if p.Barren > 3+20/max(1, p.longest) {
 			return nil, fmt.Errorf("%w, or moves faster than it can be read: nothing new in %d pages before offset %d of %d", ErrContradiction, p.Barren, p.offset, p.Total)
 		}
 		if p.step == 0 && p.Low < bound {
