@@ -2,6 +2,7 @@ package cdn_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -81,24 +82,26 @@ func TestListExportTasksPagesAndFilters(t *testing.T) {
 	}
 }
 
-func TestListExportTasksSendsBothFiltersAlways(t *testing.T) {
+func TestListExportTasksSendsOnlyWhatIsSet(t *testing.T) {
 	srv, client := newServer(t)
 	_, err := client.ListExportTasks(t.Context(), nil)
 	require.NoError(t, err)
 	requests := srv.Requests()
 	require.Len(t, requests, 1)
-	assert.True(t, requests[0].Query.Has("task_id"))
-	assert.True(t, requests[0].Query.Has("task_name"))
-	assert.False(t, requests[0].Query.Has("limit"))
-	assert.False(t, requests[0].Query.Has("offset"))
+	assert.Empty(t, requests[0].Query)
 }
 
 func TestInvalidParametersAreNotSent(t *testing.T) {
 	srv, client := newServer(t)
-	_, err := client.ListExportTasks(t.Context(), &cdn.ListExportTasksRequest{Limit: -1})
-	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
-	assert.EqualError(t, err, "cdn: ListExportTasks: invalid parameter: Limit -1: must be from 0 to 2147483647")
-	_, err = client.GetExportTask(t.Context(), "")
+	for _, limit := range []int{-1, 101} {
+		_, err := client.ListExportTasks(t.Context(), &cdn.ListExportTasksRequest{Limit: limit})
+		require.ErrorIs(t, err, cdn.ErrInvalidParameter)
+		assert.EqualError(t, err, fmt.Sprintf("cdn: ListExportTasks: invalid parameter: Limit %d: must be from 0 to 100", limit))
+		for _, err := range client.ExportTasks(t.Context(), &cdn.ListExportTasksRequest{Limit: limit}) {
+			require.ErrorIs(t, err, cdn.ErrInvalidParameter)
+		}
+	}
+	_, err := client.GetExportTask(t.Context(), "")
 	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
 	assert.EqualError(t, err, `cdn: GetExportTask: invalid parameter: taskID "": must not be empty`)
 	_, err = client.GetExportTask(t.Context(), "a\x00")

@@ -106,7 +106,7 @@ func TestExportTasksRequest(t *testing.T) {
 	*requests = 0
 	_, err = collect(client.ExportTasks(t.Context(), &ListExportTasksRequest{Limit: -1}))
 	require.ErrorIs(t, err, ErrInvalidParameter)
-	assert.EqualError(t, err, "cdn: ExportTasks: invalid parameter: Limit -1: must be from 0 to 2147483647")
+	assert.EqualError(t, err, "cdn: ExportTasks: invalid parameter: Limit -1: must be from 0 to 100")
 	assert.Zero(t, *requests)
 
 	_, err = collect(client.ExportTasks(noContext, nil))

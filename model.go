@@ -15,26 +15,30 @@ import (
 	"example.com/huaweicloud/cdn/internal/redact"
 )
 
-// ListExportTasksRequest says which page of which export tasks to list. The zero value, and nil,
-// ask for the first page of all tasks.
+// maxLimit is the largest page that the API reference allows.
+const maxLimit = 100
+
+// ListExportTasksRequest selects one page of the export tasks. The zero value, and nil, select the first
+// page of all tasks.
 type ListExportTasksRequest struct {
-	// Limit is the most tasks that the page may hold; 0 leaves it to the service, which takes 10.
-	// The service's maximum is not documented: a page may be shorter than asked and not the last.
+	// Limit is the largest number of tasks in the page, from 0 to 100. If it is 0, it is not sent, and the
+	// service takes 10. A page may have fewer tasks without being the last.
 	Limit int
-	// Offset is how many tasks to skip, 0 or more. The list is sorted by time of last change, newest
-	// first, so a task may move between two pages that are read one after the other.
+	// Offset is how many tasks to skip, 0 or more. The list is sorted by time of last change, newest first.
+	// A task may move from one page to another between two requests.
 	Offset int
-	// TaskID keeps the task with this id only; empty keeps all.
+	// TaskID selects the task with this id; empty selects all. It is sent only if it is set.
 	TaskID string
-	// TaskName keeps the tasks with this name only; empty keeps all.
+	// TaskName selects the tasks with this name; empty selects all. It is sent only if it is set. The API
+	// reference does not say whether a part of the name is enough.
 	TaskName string
 }
 
-// validate refuses what the API reference rules out. Integer parameters are 32 bits wide there.
+// validate refuses what the API reference rules out. An offset has no maximum there, but 32 bits.
 func (r *ListExportTasksRequest) validate() error {
 	switch {
-	case r.Limit < 0 || r.Limit > math.MaxInt32:
-		return invalid("Limit", r.Limit, "must be from 0 to 2147483647")
+	case r.Limit < 0 || r.Limit > maxLimit:
+		return invalid("Limit", r.Limit, "must be from 0 to "+strconv.Itoa(maxLimit))
 	case r.Offset < 0 || r.Offset > math.MaxInt32:
 		return invalid("Offset", r.Offset, "must be from 0 to 2147483647")
 	}
@@ -44,25 +48,26 @@ func (r *ListExportTasksRequest) validate() error {
 	return validateText("TaskName", r.TaskName)
 }
 
-// query is the request's query string. task_id and task_name are always sent: the reference's
-// English page marks them as mandatory.
+// query returns the query string of the request: the parameters that are set, sorted.
 func (r *ListExportTasksRequest) query() string {
 	b := make([]byte, 0, 64+len(r.TaskID)+len(r.TaskName))
 	if r.Limit > 0 {
-		b = append(b, "limit="...)
+		b = append(b, "&limit="...)
 		b = strconv.AppendInt(b, int64(r.Limit), 10)
-		b = append(b, '&')
 	}
 	if r.Offset > 0 {
-		b = append(b, "offset="...)
+		b = append(b, "&offset="...)
 		b = strconv.AppendInt(b, int64(r.Offset), 10)
-		b = append(b, '&')
 	}
-	b = append(b, "task_id="...)
-	b = appendEscapedString(b, r.TaskID)
-	b = append(b, "&task_name="...)
-	b = appendEscapedString(b, r.TaskName)
-	return string(b)
+	if r.TaskID != "" {
+		b = append(b, "&task_id="...)
+		b = appendEscapedString(b, r.TaskID)
+	}
+	if r.TaskName != "" {
+		b = append(b, "&task_name="...)
+		b = appendEscapedString(b, r.TaskName)
+	}
+	return strings.TrimPrefix(string(b), "&")
 }
 
 func validateText(field, text string) error {
@@ -79,18 +84,18 @@ func validateText(field, text string) error {
 
 // ListExportTasksResponse is one page of export tasks.
 type ListExportTasksResponse struct {
-	// Total is how many tasks the request's filters keep, over all pages.
+	// Total is how many tasks the filters of the request select, on all pages.
 	Total int `json:"total"`
-	// Data holds the page's tasks, the last changed first; it may be shorter than the limit asked
-	// for without being the last page. Tasks of one page share its text: one that is kept keeps it
-	// all in memory, about 330 bytes for each task of the page and never more than 1 MiB.
+	// Data has the tasks of the page, the last changed first. It may be shorter than the requested limit
+	// without being the last page. The tasks of a page share its text: a task that is kept keeps the whole
+	// text in memory, about 330 bytes for each task of the page and never more than 1 MiB.
 	Data []ExportTask `json:"data"`
 
 	ResponseMetadata `json:"-"`
 }
 
-// UnmarshalJSON reads the service's answer, by the rules of [ExportTask.UnmarshalJSON]. The total
-// must be there, and data must be there or be null.
+// UnmarshalJSON reads the body of the service's response, by the rules of [ExportTask.UnmarshalJSON]. The
+// members total and data are required; data may be null.
 func (r *ListExportTasksResponse) UnmarshalJSON(data []byte) error {
 	page, err := decodePage(string(data))
 	if err != nil {
@@ -100,18 +105,18 @@ func (r *ListExportTasksResponse) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// ResponseMetadata is what an answer says beside its content.
+// ResponseMetadata describes a response beside its content.
 type ResponseMetadata struct {
-	// StatusCode is the HTTP status of the answer.
+	// StatusCode is the HTTP status of the response.
 	StatusCode int
-	// RequestID names the request to the vendor's support; empty where the answer had none.
+	// RequestID names the request to the vendor's support. It is empty if the response had none.
 	RequestID string
 	// Attempts is how many requests were sent for the call, 1 or more.
 	Attempts int
 }
 
-// ExportTaskStatus is the state of an export task. The API reference knows two, both final; any
-// other, the empty one too, is a task that is not finished.
+// ExportTaskStatus is the state of an export task. The API reference documents two values, both final. Any
+// other value, the empty one too, means that the task is not finished. It is kept as the service sent it.
 type ExportTaskStatus string
 
 // The final states.
@@ -129,22 +134,20 @@ func (s ExportTaskStatus) Done() bool { return s == ExportTaskSuccess || s == Ex
 type ExportTask struct {
 	// TaskID is the service's id of the task.
 	TaskID string
-	// TaskName is the task's name. Where the service sends it as a number, it is the number's text.
+	// TaskName is the task's name. It is the literal text of a number if the service sent a number.
 	TaskName string
-	// Status is success, fail, or, while the task is not finished, anything else.
+	// Status is success or fail, or any other text while the task is not finished.
 	Status ExportTaskStatus
-	// DownloadLink is there once the status is success. Whoever has the link can read the file
-	// until the link expires, so treat it as a secret.
+	// DownloadLink is set once the status is success. Anyone who has the link can read the file until the
+	// link expires: treat it as a secret. The service keeps the file for 7 days after the success.
 	DownloadLink string
-	// CreateTime is when the task was created, in UTC to the millisecond; zero where the service
-	// sent none.
+	// CreateTime is when the task was created, in UTC to the millisecond. It is zero if the service sent none.
 	CreateTime time.Time
-	// UpdateTime is when the task changed last, in UTC to the millisecond; zero where the service
-	// sent none.
+	// UpdateTime is when the task last changed, in UTC to the millisecond. It is zero if the service sent none.
 	UpdateTime time.Time
 }
 
-// unshared is the task with strings of its own, so that keeping it does not keep its page's text.
+// unshared returns the task with strings of its own, so that keeping it does not keep the text of its page.
 func (t ExportTask) unshared() ExportTask {
 	t.TaskID = strings.Clone(t.TaskID)
 	t.TaskName = strings.Clone(t.TaskName)
@@ -158,7 +161,7 @@ func (t ExportTask) unshared() ExportTask {
 func (t ExportTask) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
-	// Whether & is escaped in a link is for the encoder that asks; it can add escapes, not remove them.
+	// The caller's encoder escapes & in a link if it is set to: it can add escapes, not remove them.
 	encoder.SetEscapeHTML(false)
 	err := encoder.Encode(struct {
 		TaskID       string           `json:"task_id"`
@@ -178,11 +181,12 @@ func milliseconds(t time.Time) *int64 {
 	return new(t.UnixMilli())
 }
 
-// UnmarshalJSON reads a task as the service writes it. A null, and a name that is not there, leave
-// the zero value; unknown names are passed over; where a name is there twice, the last one counts;
-// names are compared exactly. task_name may be a string or a number; a time must be a whole number
-// of milliseconds. Text must be valid UTF-8; an escape that is half of a surrogate pair becomes
-// U+FFFD, as in [encoding/json].
+// UnmarshalJSON reads a task as the service writes it. A null or missing member leaves the zero value.
+// Unknown members are skipped, the last of two equal names counts, and names are compared exactly.
+//
+// task_id and task_name may be strings or numbers. A time is a whole number of milliseconds, also as
+// 1.7e12 or as a string. Text must be valid UTF-8; half of a surrogate pair becomes U+FFFD, as in
+// [encoding/json]. An error names the member.
 func (t *ExportTask) UnmarshalJSON(data []byte) error {
 	task, err := decodeTask(string(data))
 	if err != nil {
@@ -192,17 +196,17 @@ func (t *ExportTask) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Format prints the task as fmt prints any struct, but without the query of its download link, which
-// lets anyone read the file. A struct that embeds a task is printed as the task; one that has it in an
-// unexported field is printed with the whole link, since fmt calls no methods there.
+// Format prints the task as fmt prints any struct, but without the query of its download link, which is a
+// key to the file. A struct that embeds a task is printed as the task. A task in an unexported field is
+// printed with the whole link: fmt calls no methods there.
 func (t ExportTask) Format(f fmt.State, verb rune) {
 	type exportTask ExportTask // without this method
 	t.DownloadLink = redact.Link(t.DownloadLink)
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), exportTask(t))
 }
 
-// LogValue logs the task without the query of its download link, and without times that are zero. It
-// is not asked for tasks in a slice, which a [slog.JSONHandler] logs in full, as JSON shows them.
+// LogValue logs the task without the query of its download link, and without zero times. slog does not call
+// it for tasks in a slice; a [slog.JSONHandler] logs these in full, as JSON shows them.
 func (t ExportTask) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("task_id", t.TaskID),
@@ -214,7 +218,7 @@ func (t ExportTask) LogValue() slog.Value {
 	)
 }
 
-// timeAttr is nothing at all for the zero time.
+// timeAttr returns an empty Attr, which slog leaves out, for the zero time.
 func timeAttr(key string, t time.Time) slog.Attr {
 	if t.IsZero() {
 		return slog.Attr{}
@@ -222,39 +226,64 @@ func timeAttr(key string, t time.Time) slog.Attr {
 	return slog.Time(key, t)
 }
 
-// CreateExportTaskRequest says what to export. The service requires no field; its own defaults stand
-// for those that are zero. The console's manual gives limits for the same statistics, which are not
-// checked here: data of the last 90 days, at most 31 days at once, steps of 5 minutes or, from 8 days
-// on, 1 hour, and the last hour not there yet.
+// CreateExportTaskRequest describes an export. No field is required; the service has defaults for fields
+// that are not set. Constants are the documented values; other values are sent as they are, since the
+// vendor adds some.
+//
+// These limits are the service's and are not checked before sending. An export covers up to 365 days,
+// without bandwidth if it covers more than 90. It has steps of 5 minutes or 1 hour, and at most 100
+// domains. The figures are about one hour behind. The format of the file is not documented.
 type CreateExportTaskRequest struct {
-	// Action is passed on as it is; the API reference does not say what values there are.
-	Action string
-	// DomainNames are the accelerated domains, or "all" alone.
+	// Action is the kind of data.
+	Action Action
+	// DomainNames are the accelerated domains, at most 100, or "all" alone. With "all" and
+	// [GroupByDomain], one task has the figures of all domains.
 	DomainNames []string
-	// StartTime and EndTime bound the statistics, to the millisecond; the end comes after the start.
+	// StartTime and EndTime limit the statistics, to the millisecond. The end must be after the start.
 	StartTime, EndTime time.Time
-	// GroupBy is "domain" for figures of each domain, or empty.
+	// GroupBy is [GroupByDomain] for figures of each domain, or empty.
 	GroupBy string
-	// Interval is the step of the figures, in whole seconds.
+	// Interval is the step of the figures in whole seconds: 5 minutes or 1 hour. Spans over 90 days need 1
+	// hour.
 	Interval time.Duration
-	// ServiceArea is the part of the world that is counted; the service's default is mainland China.
+	// ServiceArea is the part of the world that is counted. The default is mainland China.
 	ServiceArea ServiceArea
-	// StatType is what is counted.
+	// StatType selects traffic or requests.
 	StatType StatType
-	// Countries are country codes, or "all" alone. Not for carrier or top-URL data; for regional data
-	// only "cn".
+	// Countries are country codes, or "all" alone. They are not for carrier or top-URL data; regional data
+	// takes only "cn".
 	Countries []string
-	// Provinces are province codes, or "all" alone; only with the one country "cn".
+	// Provinces are province codes, or "all" alone. They need "cn" as the only country.
 	Provinces []string
 	// ISP is the carrier.
 	ISP string
-	// Language is the language of the file; the service's default is Chinese.
+	// Language is the language of the file. The default is Chinese.
 	Language Language
 }
 
+// Action is the kind of data that is exported.
+type Action string
+
+// The documented kinds of data. The kinds that begin with top_ need an operations report, which has to be
+// ordered in the console. They have data from the day after on, and know mainland China and the rest of
+// the world, but not both at once.
+const (
+	ActionReportsDetail    Action = "reports_detail"
+	ActionTopURLDetail     Action = "top_url_detail"
+	ActionTopUADetail      Action = "top_ua_detail"
+	ActionTopRefererDetail Action = "top_referer_detail"
+	ActionTopIPDetail      Action = "top_ip_detail"
+	ActionISPDetail        Action = "isp_detail"
+	ActionTopPathDetail    Action = "top_path_detail"
+	ActionUV               Action = "uv"
+)
+
+// GroupByDomain asks for the figures of each domain.
+const GroupByDomain = "domain"
+
 func (r *CreateExportTaskRequest) validate() error {
 	texts := []struct{ field, text string }{
-		{"Action", r.Action}, {"GroupBy", r.GroupBy}, {"ServiceArea", string(r.ServiceArea)},
+		{"Action", string(r.Action)}, {"GroupBy", r.GroupBy}, {"ServiceArea", string(r.ServiceArea)},
 		{"StatType", string(r.StatType)}, {"ISP", r.ISP}, {"Language", string(r.Language)},
 	}
 	for _, t := range texts {
@@ -274,7 +303,7 @@ func (r *CreateExportTaskRequest) validate() error {
 	return r.validateCombination()
 }
 
-// validateCombination checks what one field says about another.
+// validateCombination checks fields that depend on each other.
 func (r *CreateExportTaskRequest) validateCombination() error {
 	switch {
 	case !r.StartTime.IsZero() && !r.EndTime.IsZero() && r.EndTime.UnixMilli() <= r.StartTime.UnixMilli():
@@ -306,10 +335,10 @@ func validateNames(field string, names []string) error {
 	return nil
 }
 
-// body is the request as the service reads it.
+// body returns the body of the request.
 func (r *CreateExportTaskRequest) body() ([]byte, error) {
 	return json.Marshal(struct {
-		Action      string      `json:"action,omitempty"`
+		Action      Action      `json:"action,omitempty"`
 		DomainName  string      `json:"domain_name,omitempty"`
 		StartTime   *int64      `json:"start_time,omitempty"`
 		EndTime     *int64      `json:"end_time,omitempty"`
@@ -328,10 +357,10 @@ func (r *CreateExportTaskRequest) body() ([]byte, error) {
 	})
 }
 
-// CreateExportTaskResponse is the service's word that it took the request.
+// CreateExportTaskResponse is the response to an accepted request.
 type CreateExportTaskResponse struct {
-	// TaskID is the new task's id where the service gives one. The API reference does not promise it;
-	// the new task has to be found in the list.
+	// TaskID is the id of the new task. It is empty if the service sends none, as documented: the new task
+	// has to be found in the list then.
 	TaskID string
 
 	ResponseMetadata `json:"-"`
@@ -340,18 +369,18 @@ type CreateExportTaskResponse struct {
 // ServiceArea is the part of the world whose traffic is counted.
 type ServiceArea string
 
-// The service areas. A domain that is served globally is counted for mainland China and for the rest
-// of the world separately.
+// The documented service areas. The service counts a domain that is served globally for mainland China
+// and for the rest of the world separately.
 const (
 	ServiceAreaMainlandChina        ServiceArea = "mainland_china"
 	ServiceAreaOutsideMainlandChina ServiceArea = "outside_mainland_china"
 	ServiceAreaGlobal               ServiceArea = "global"
 )
 
-// StatType is what is counted.
+// StatType selects what is counted.
 type StatType string
 
-// The kinds of statistics.
+// The documented kinds of statistics.
 const (
 	// StatTypeFlux is traffic, in bytes.
 	StatTypeFlux StatType = "flux"
@@ -362,7 +391,7 @@ const (
 // Language is the language of the exported file.
 type Language string
 
-// The languages.
+// The documented languages.
 const (
 	LanguageChinese Language = "zh"
 	LanguageEnglish Language = "en"

@@ -21,8 +21,10 @@ func TestListExportTasksRequestQuery(t *testing.T) {
 		request ListExportTasksRequest
 		want    string
 	}{
-		{"filters are always there", ListExportTasksRequest{}, "task_id=&task_name="},
-		{"page", ListExportTasksRequest{Limit: 20, Offset: 40}, "limit=20&offset=40&task_id=&task_name="},
+		{"nothing is sent unless set", ListExportTasksRequest{}, ""},
+		{"largest page", ListExportTasksRequest{Limit: 100, Offset: 1<<31 - 1}, "limit=100&offset=2147483647"},
+		{"only an offset", ListExportTasksRequest{Offset: 1}, "offset=1"},
+		{"one filter", ListExportTasksRequest{Limit: 1, TaskName: "n"}, "limit=1&task_name=n"},
 		{"filters", ListExportTasksRequest{TaskID: "a/b", TaskName: "日 报+&="}, "task_id=a%2Fb&task_name=%E6%97%A5%20%E6%8A%A5%2B%26%3D"},
 	}
 	for _, test := range tests {
@@ -38,8 +40,9 @@ func TestListExportTasksRequestValidation(t *testing.T) {
 		request ListExportTasksRequest
 		want    string
 	}{
-		{ListExportTasksRequest{Limit: -1}, "invalid parameter: Limit -1: must be from 0 to 2147483647"},
-		{ListExportTasksRequest{Limit: 1 << 31}, "invalid parameter: Limit 2147483648: must be from 0 to 2147483647"},
+		{ListExportTasksRequest{Limit: -1}, "invalid parameter: Limit -1: must be from 0 to 100"},
+		{ListExportTasksRequest{Limit: 101}, "invalid parameter: Limit 101: must be from 0 to 100"},
+		{ListExportTasksRequest{Offset: 1 << 31}, "invalid parameter: Offset 2147483648: must be from 0 to 2147483647"},
 		{ListExportTasksRequest{Offset: -5}, "invalid parameter: Offset -5: must be from 0 to 2147483647"},
 		{ListExportTasksRequest{TaskID: "a\nb"}, `invalid parameter: TaskID "a\nb": must have no control character`},
 		{ListExportTasksRequest{TaskName: "a\xffb"}, `invalid parameter: TaskName "a\xffb": must be valid UTF-8`},
@@ -158,6 +161,8 @@ func TestCreateExportTaskRequestBody(t *testing.T) {
 			Countries: []string{"cn"}, Provinces: []string{"beijing", "hubei"}, ISP: "dianxin", Language: LanguageChinese,
 		}, `{"action":"location_detail","domain_name":"a.example.com,b.example.com","start_time":1772323200123,"end_time":1772326800123,
 			"group_by":"domain","interval":3600,"service_area":"global","stat_type":"req_num","country":"cn","province":"beijing,hubei","isp":"dianxin","language":"zh"}`},
+		{"documented constants", CreateExportTaskRequest{Action: ActionTopURLDetail, GroupBy: GroupByDomain, Interval: 5 * time.Minute},
+			`{"action":"top_url_detail","group_by":"domain","interval":300}`},
 		{"only a start", CreateExportTaskRequest{StartTime: time.UnixMilli(5)}, `{"start_time":5}`},
 		{"all", CreateExportTaskRequest{DomainNames: []string{"all"}, Countries: []string{"all"}}, `{"domain_name":"all","country":"all"}`},
 	}

@@ -99,7 +99,7 @@ func TestRequestOnTheWire(t *testing.T) {
 	require.NoError(t, err)
 
 	assert.Equal(t, "GET", sent.Method)
-	assert.Equal(t, "https://cdn.example.com/v1/cdn/statistics/export-tasks?limit=5&task_id=&task_name=%E6%97%A5%E6%8A%A5", sent.URL.String())
+	assert.Equal(t, "https://cdn.example.com/v1/cdn/statistics/export-tasks?limit=5&task_name=%E6%97%A5%E6%8A%A5", sent.URL.String())
 	assert.Regexp(t, `^report/1\.2 huaweicloud-cdn-go/\d+\.\d+\.\d+ go1\.`, sent.Header.Get("User-Agent"))
 	assert.Equal(t, "application/json", sent.Header.Get("Content-Type"))
 	assert.NotContains(t, sent.Header, "X-Domain-Id")

@@ -39,7 +39,7 @@ func parse(args []string, stderr io.Writer, now time.Time) (config, error) {
 	flags.Func("province", "count only these provinces, by their `codes`; needs -country cn", list(&c.request.Provinces))
 	flags.StringVar(&c.request.ISP, "isp", "", "count only this `carrier`")
 	flags.StringVar((*string)(&c.request.Language), "language", "", "`language` of the file: zh or en")
-	flags.StringVar(&c.request.Action, "action", "", "pass this `word` to the service, whose meaning is not documented")
+	flags.StringVar((*string)(&c.request.Action), "action", "", "export this `kind` of data, such as reports_detail or isp_detail")
 
 	flags.DurationVar(&c.timeout, "timeout", time.Hour, "give up after this `time`")
 	c.service.AddFlags(flags, "ask a server in this process, which makes up a file in seconds")
