@@ -1,0 +1,166 @@
+// Package pace keeps a client to a quota that the service does not announce. A pacer lets every request go
+// until one is refused. It learns the quota from that refusal, and from then on gives each request its turn.
+//
+// It is right for fixed windows, sliding windows and token buckets, whether or not the service counts the
+// requests that it refuses, and converges if several pacers share a quota without knowing of each other.
+package pace
+
+import (
+	"context"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config sets up a pacer. The zero value works.
+type Config struct {
+	// OnLearn is called with each quota that was learnt, or has changed by more than a third, by the
+	// goroutine that reports the refusal or the end of it. It may be nil.
+	OnLearn func(Quota)
+}
+
+// Pacer gives requests their turns. It is safe for concurrent use and has no goroutine of its own.
+type Pacer struct {
+	onLearn func(Quota)
+	epoch   time.Time
+	limited atomic.Bool  // false if every request may go at once
+	flying  atomic.Int64 // turns without an outcome
+	free    Turn         // the turn of all requests while limited is false
+
+	mu      sync.Mutex
+	share   share
+	history history
+	queue   queue
+	told    Quota
+	timer   *time.Timer // runs serve when the next turn comes; nil if nobody waits
+}
+
+// New returns a pacer that knows no quota.
+func New(config Config) *Pacer {
+	p := &Pacer{onLearn: config.OnLearn, epoch: time.Now()}
+	p.share.last = -maxPer
+	p.free = Turn{pacer: p, free: true}
+	return p
+}
+
+// Wait waits for the turn of a request. It returns a *NoTurnError, at once, if the turn cannot come before
+// until or before the deadline of ctx; a zero until sets no limit. It returns the cause of ctx if ctx ends.
+// Requests of one class get their turns in the order of the calls.
+func (p *Pacer) Wait(ctx context.Context, class Class, until time.Time) (*Turn, error) {
+	if !p.limited.Load() {
+		p.flying.Add(1)
+		return &p.free, nil
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	w, err := p.enqueue(class, p.limit(ctx, until))
+	if err != nil {
+		return nil, err
+	}
+	return p.await(ctx, w)
+}
+
+func (p *Pacer) now() time.Duration { return time.Since(p.epoch) }
+
+// limit returns the earlier of until and the deadline of ctx; never if there is none.
+func (p *Pacer) limit(ctx context.Context, until time.Time) time.Duration {
+	limit := never
+	if !until.IsZero() {
+		limit = until.Sub(p.epoch)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, deadline.Sub(p.epoch))
+	}
+	return limit
+}
+
+// enqueue puts a request into the queue and serves the queue, so the turn may have come when it returns.
+func (p *Pacer) enqueue(class Class, limit time.Duration) (*waiter, error) {
+	w := &waiter{class: class, limit: limit, ready: make(chan struct{})}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	if at := p.expect(class, len(*p.queue.of(class)), now); at > now && at > limit {
+		return nil, p.noTurn(at - now)
+	}
+	p.queue.push(w)
+	p.serve(now)
+	return w, nil
+}
+
+// await waits until w has its turn, or ctx or the time of w ends.
+func (p *Pacer) await(ctx context.Context, w *waiter) (*Turn, error) {
+	select {
+	case <-w.ready:
+		return w.turn, w.err
+	default:
+	}
+	var expired <-chan time.Time
+	if w.limit < never {
+		timer := time.NewTimer(w.limit - p.now())
+		defer timer.Stop()
+		expired = timer.C
+	}
+	select {
+	case <-w.ready:
+		return w.turn, w.err
+	case <-ctx.Done():
+	case <-expired:
+	}
+	return p.leave(ctx, w)
+}
+
+// leave takes w out of the queue. A turn that has come in the same moment is kept, unless ctx has ended.
+func (p *Pacer) leave(ctx context.Context, w *waiter) (*Turn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	wasThere := p.queue.remove(w)
+	if wasThere {
+		defer p.serve(now)
+	}
+	switch {
+	case ctx.Err() != nil:
+		if w.turn != nil {
+			p.giveBack(w.turn, now)
+		}
+		return nil, context.Cause(ctx)
+	case wasThere:
+		return nil, p.noTurn(p.expect(w.class, len(*p.queue.of(w.class)), now) - now)
+	}
+	return w.turn, w.err
+}
+
+// expect returns when the turn comes of the request at index i of its class.
+func (p *Pacer) expect(class Class, i int, now time.Duration) time.Duration {
+	if !p.limited.Load() {
+		return now
+	}
+	at := p.share.turn(1+p.queue.ahead(class, i), now, p.inFlight(), &p.history)
+	if at == never {
+		return now // it depends on the outcome of a probe
+	}
+	return at
+}
+
+func (p *Pacer) inFlight() int { return int(p.flying.Load()) }
+
+func (p *Pacer) noTurn(wait time.Duration) *NoTurnError {
+	return &NoTurnError{Quota: p.quota(), Wait: wait}
+}
+
+// quota returns what is known now.
+func (p *Pacer) quota() Quota {
+	s := &p.share
+	switch {
+	case s.isText():
+		return Quota{s.text.Requests, s.text.Per, FromText}
+	case s.quota == 0:
+		return Quota{}
+	case s.retryAfter:
+		return Quota{max(1, int(math.Round(s.quota))), s.window, FromRetryAfter}
+	}
+	return Quota{max(1, int(math.Round(s.quota))), s.window, Measured}
+}
