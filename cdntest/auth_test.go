@@ -1,6 +1,8 @@
 package cdntest_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"io"
 	"net/http"
 	"strings"
@@ -95,4 +97,60 @@ func TestWithNoAuth(t *testing.T) {
 	f := newFixture(t, cdntest.WithNoAuth())
 	assert.Equal(t, http.StatusOK, f.send(f.request(http.MethodGet, allTasks, "")).StatusCode)
 	assert.Equal(t, http.StatusOK, f.send(f.request(http.MethodPost, tasksPath, `{}`)).StatusCode)
+}
+
+// The key is locked by the sixth refused signature in a row, for everybody who uses it.
+func TestWithKeyLock(t *testing.T) {
+	const locked = "AK access failed to reach the limit,forbidden"
+	f := newFixture(t, cdntest.WithKeyLock())
+	good, wrong := f.signer, cdn.Signer{AccessKey: f.AK, SecretKey: "wrong"}
+	list := func(signer cdn.Signer) answer {
+		f.signer = signer
+		return f.get(tasksPath)
+	}
+	refuse := func(n int) {
+		for range n {
+			a := list(wrong)
+			assertGateway(t, a, http.StatusUnauthorized, "APIGW.0301", "signature")
+			assert.NotContains(t, a.body, locked)
+		}
+	}
+	refuse(5)
+	assert.Equal(t, http.StatusOK, list(good).StatusCode, "one accepted signature ends the row")
+	refuse(6)
+	assertGateway(t, list(good), http.StatusUnauthorized, "APIGW.0301", "Incorrect IAM authentication information: "+locked)
+	assert.NotContains(t, list(cdn.Signer{AccessKey: "unknown", SecretKey: "wrong"}).body, locked, "another key is not locked")
+	f.clock.Advance(5*time.Minute - time.Millisecond)
+	assert.Equal(t, http.StatusUnauthorized, list(good).StatusCode)
+	f.clock.Advance(time.Millisecond)
+	assert.Equal(t, http.StatusOK, list(good).StatusCode)
+	for range 10 {
+		list(cdn.Signer{AccessKey: "unknown", SecretKey: "wrong"})
+		assert.Equal(t, http.StatusUnauthorized, f.send(f.request(http.MethodGet, tasksPath, "")).StatusCode)
+	}
+	assert.Equal(t, http.StatusOK, list(good).StatusCode, "requests that name another key or none do not count")
+}
+
+func TestKeysAreNotLockedByDefault(t *testing.T) {
+	f := newFixture(t)
+	good := f.signer
+	f.signer.SecretKey = "wrong"
+	for range 10 {
+		f.get(tasksPath)
+	}
+	f.signer = good
+	assert.Equal(t, http.StatusOK, f.get(tasksPath).StatusCode)
+}
+
+// What the gateway quotes is what the client signed: the hash of it is in the string that was signed.
+func TestWithCanonicalEcho(t *testing.T) {
+	f := newFixture(t, cdntest.WithCanonicalEcho(), cdntest.WithSecurityToken("the-token"))
+	f.signer = cdn.Signer{AccessKey: f.AK, SecretKey: "wrong", SecurityToken: "the-token"}
+	r := f.signed(http.MethodPost, tasksPath+"?b=1&a=x%20y", `{}`)
+	a := f.send(r)
+	sum := sha256.Sum256([]byte(`{}`))
+	assertGateway(t, a, http.StatusUnauthorized, "APIGW.0301", ", canonicalRequest:POST|"+tasksPath+"/|a=x%20y&b=1|host:"+r.URL.Host+
+		"|x-sdk-date:20260304T050607Z|x-security-token:the-token||host;x-sdk-date;x-security-token|"+hex.EncodeToString(sum[:]))
+	assert.Contains(t, a.body, r.Header.Get("Authorization"))
+	assert.NotContains(t, a.body, f.SK)
 }

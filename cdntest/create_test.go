@@ -42,19 +42,25 @@ func TestCreateMakesATaskEachTime(t *testing.T) {
 
 func TestCreateParameters(t *testing.T) {
 	f := newFixture(t)
+	domains := func(n int) string { return strings.Repeat("a.example.com,", n-1) + "a.example.com" }
 	for _, c := range []struct {
 		body    string
 		message string // of a refusal; empty: accepted
+		code    string // of a refusal that comes with 200; empty: CDN.0001 with 400
 	}{
 		{body: `{}`},
 		{body: " \r\n\t{} \n"},
-		{body: `{"action":"sdr","domain_name":"a.example.com,b.example.com","start_time":1,"end_time":2,"group_by":"domain",` +
+		{body: `{"action":"reports_detail","domain_name":"a.example.com,b.example.com","start_time":1,"end_time":2,"group_by":"domain",` +
 			`"interval":300,"service_area":"global","stat_type":"flux","country":"cn","province":"all","isp":"any","language":"en"}`},
 		{body: `{"service_area":"mainland_china","stat_type":"req_num","language":"zh","country":"cn,us"}`},
 		{body: `{"service_area":"outside_mainland_china","domain_name":"all"}`},
-		{body: `{"stat_type":"","start_time":null,"language":null}`},
-		{body: `{"start_time":9223372036854775806,"end_time":9223372036854775807,"interval":9223372036854775807}`},
-		{body: `{"start_time":0,"end_time":9223372036854775807,"interval":1}`},
+		{body: `{"action":"","stat_type":"","start_time":null,"language":null,"interval":null}`},
+		{body: `{"start_time":4102415999999,"end_time":4102416000000,"interval":3600}`},
+		{body: `{"start_time":0,"end_time":31536000000}`}, // 365 days
+		{body: `{"start_time":0,"end_time":7776000000,"interval":300}`},
+		{body: `{"start_time":0,"end_time":7776000001,"interval":3600}`},
+		{body: `{"domain_name":"` + domains(100) + `"}`},
+		{body: `{"domain_name":"*.example.com,例子.example.com"}`},
 		{body: ``, message: "must be a JSON object"},
 		{body: `null`, message: "must be a JSON object"},
 		{body: `[]`, message: "must be a JSON object"},
@@ -68,7 +74,7 @@ func TestCreateParameters(t *testing.T) {
 		{body: `{"Start_Time":1}`, message: `unknown field \"Start_Time\"`},
 		{body: `{"ſtart_time":1}`, message: `unknown field \"ſtart_time\"`}, // encoding/json takes this s for one
 		{body: `{"action":"a","ACTION":"b"}`, message: `unknown field \"ACTION\"`},
-		{body: `{"\u0061ction":"a"}`},
+		{body: `{"\u0061ction":"uv"}`},
 		{body: `{"action":"a","isp":"any","action":"a"}`, message: `field \"action\" is there twice`},
 		{body: `{"action":"a","\u0061ction":null}`, message: `field \"action\" is there twice`},
 		{body: `{"action":1}`, message: "action must be of type string, not number"},
@@ -76,20 +82,36 @@ func TestCreateParameters(t *testing.T) {
 		{body: `{"start_time":"1"}`, message: "start_time must be of type int64, not string"},
 		{body: `{"end_time":1.5}`, message: "end_time must be of type int64, not number 1.5"},
 		{body: `{"interval":1e3}`, message: "interval must be of type int64"},
-		{body: `{"start_time":2,"end_time":2}`, message: "end_time 2 is not after start_time 2"},
-		{body: `{"start_time":2,"end_time":1}`, message: "end_time 1 is not after start_time 2"},
+		{body: `{"start_time":2,"end_time":2}`, message: "end_time 2 is not after start_time 2", code: "CDN.0202"},
+		{body: `{"start_time":2,"end_time":1}`, message: "end_time 1 is not after start_time 2", code: "CDN.0202"},
+		{body: `{"start_time":1772600767001}`, message: "end_time 1772600767000 is not after", code: "CDN.0202"}, // now
+		{body: `{"start_time":0,"end_time":31536000001}`, message: "longer than 365 days", code: "CDN.0202"},
+		{body: `{"start_time":0}`, message: "longer than 365 days", code: "CDN.0202"},
 		{body: `{"start_time":-1}`, message: "start_time must be"},
 		{body: `{"end_time":-1}`, message: "end_time must be"},
-		{body: `{"interval":0}`, message: "interval must be"},
+		{body: `{"start_time":4102416000001}`, message: "start_time must be milliseconds from 0 to 4102416000000"},
+		{body: `{"end_time":9223372036854775807}`, message: "end_time must be milliseconds from 0 to 4102416000000"},
+		{body: `{"interval":0}`, message: "interval must be 300 or 3600, not 0", code: "CDN.0203"},
+		{body: `{"interval":600}`, message: "interval must be 300 or 3600, not 600", code: "CDN.0203"},
+		{body: `{"interval":-300}`, message: "interval must be 300 or 3600", code: "CDN.0203"},
+		{body: `{"start_time":0,"end_time":7776000001,"interval":300}`, message: "more than 90 days", code: "CDN.0203"},
+		{body: `{"action":"location_detail"}`, message: "action must be one of reports_detail"},
+		{body: `{"action":"UV"}`, message: "action must be one of"},
 		{body: `{"service_area":"mars"}`, message: `service_area must be one of mainland_china, outside_mainland_china, global, not "mars"`},
 		{body: `{"stat_type":"bw"}`, message: "stat_type must be one of flux, req_num"},
 		{body: `{"language":"EN"}`, message: "language must be one of zh, en"},
 		{body: `{"group_by":"isp"}`, message: "group_by must be one of domain"},
-		{body: `{"domain_name":"a,,b"}`, message: "domain_name has an empty name"},
+		{body: `{"domain_name":"a,,b"}`, message: "domain_name has an empty name", code: "CDN.0201"},
+		{body: `{"domain_name":"a b"}`, message: `domain_name has "a b"`, code: "CDN.0201"},
+		{body: `{"domain_name":"a\"b"}`, message: "which is no name of a domain", code: "CDN.0201"},
+		{body: `{"domain_name":"` + strings.Repeat("a", 254) + `"}`, message: "which is no name of a domain", code: "CDN.0201"},
+		{body: `{"domain_name":"` + domains(101) + `"}`, message: "domain_name has 101 names", code: "CDN.0201"},
+		{body: `{"country":"cn","action":"isp_detail"}`, message: "country does not go with action isp_detail"},
+		{body: `{"country":"cn","action":"top_url_detail"}`, message: "country does not go with action top_url_detail"},
 		{body: `{"province":"beijing"}`, message: "province goes with country cn only"},
 		{body: `{"province":"beijing","country":"us"}`, message: "province goes with country cn only"},
 	} {
-		t.Run(c.body, func(t *testing.T) {
+		t.Run(c.body[:min(len(c.body), 100)], func(t *testing.T) {
 			before := len(f.Tasks())
 			a := f.call(http.MethodPost, tasksPath, c.body)
 			if c.message == "" {
@@ -97,7 +119,12 @@ func TestCreateParameters(t *testing.T) {
 				assert.Len(t, f.Tasks(), before+1)
 				return
 			}
-			assertRefused(t, a, strings.ReplaceAll(c.message, `\"`, `"`))
+			message := strings.ReplaceAll(c.message, `\"`, `"`)
+			if c.code != "" {
+				assertCDN(t, a, http.StatusOK, c.code, message)
+			} else {
+				assertRefused(t, a, message)
+			}
 			assert.Len(t, f.Tasks(), before)
 		})
 	}
@@ -203,16 +230,17 @@ func TestReport(t *testing.T) {
 			{"2026-01-01T00:05:00Z", "a.example.com,b.example.com"},
 			{"2026-01-01T00:10:00Z", "a.example.com,b.example.com"},
 		}},
-		{"by domain", `{` + day + `,"domain_name":"a.example.com,b.example.com","group_by":"domain","interval":600,"stat_type":"req_num"}`, [][]string{
+		{"by domain", `{` + day + `,"domain_name":"a.example.com,b.example.com","group_by":"domain","interval":3600,"stat_type":"req_num"}`, [][]string{
 			{"time", "domain", "req_num"},
 			{"2026-01-01T00:00:00Z", "a.example.com"},
 			{"2026-01-01T00:00:00Z", "b.example.com"},
-			{"2026-01-01T00:10:00Z", "a.example.com"},
-			{"2026-01-01T00:10:00Z", "b.example.com"},
 		}},
-		{"in one step", `{"start_time":9223372036854775806,"end_time":9223372036854775807,"interval":9223372036854775807}`, [][]string{
+		{"of all domains", `{` + day + `,"domain_name":"all","group_by":"domain","interval":3600}`, [][]string{
 			{"time", "domain", "flux"},
-			{"292278994-08-17T07:12:55Z", "all"},
+			{"2026-01-01T00:00:00Z", "www.example.com"},
+			{"2026-01-01T00:00:00Z", "img.example.com"},
+			{"2026-01-01T00:00:00Z", "video.example.com"},
+			{"2026-01-01T00:00:00Z", "download.example.com"},
 		}},
 		{"the last hour", `{"interval":3600}`, [][]string{
 			{"time", "domain", "flux"},
@@ -233,16 +261,21 @@ func TestReport(t *testing.T) {
 	}
 }
 
-func TestReportIsBounded(t *testing.T) {
-	for _, domains := range []string{"a.example.com", strings.Repeat("a", 1<<19)} {
-		content := exported(t, `{"start_time":0,"end_time":9223372036854775807,"interval":1,"domain_name":"`+domains+`"}`)
-		assert.Greater(t, len(content), 1<<20)
-		assert.Less(t, len(content), 1<<21)
-		assert.Equal(t, "\n", content[len(content)-1:], "it ends with a whole row")
+// A report is as long as its time range and its domains demand.
+func TestReportIsWhole(t *testing.T) {
+	for body, rows := range map[string]int{
+		`{"start_time":0,"end_time":7776000000,"interval":300}`:                                             90 * 288,
+		`{"start_time":0,"end_time":7776000001}`:                                                            90*24 + 1,
+		`{"start_time":0,"end_time":31536000000,"interval":3600}`:                                           365 * 24,
+		`{"start_time":0,"end_time":2678400000,"group_by":"domain","domain_name":"all","stat_type":"flux"}`: 31 * 288 * 4,
+	} {
+		content := exported(t, body)
+		assert.Equal(t, rows+1, strings.Count(content, "\n"), body)
+		assert.True(t, strings.HasSuffix(content, "\n"), "it ends with a whole row")
 	}
 }
 
-// exported is the file of an export of its own.
+// exported returns the file of a new export.
 func exported(t *testing.T, body string) string {
 	t.Helper()
 	f := newFixture(t, cdntest.WithExportTime(0))

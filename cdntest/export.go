@@ -6,7 +6,7 @@ import (
 	"example.com/huaweicloud/cdn"
 )
 
-// The states of a task on its way. The API reference knows final ones only.
+// The states of an unfinished task. Only the final ones are documented.
 const (
 	statusWaiting    cdn.ExportTaskStatus = "waiting"
 	statusProcessing cdn.ExportTaskStatus = "processing"
@@ -18,9 +18,8 @@ type step struct {
 	status cdn.ExportTaskStatus
 }
 
-// startExport makes the task of an accepted create.
-func (s *service) startExport(export exportRequest) {
-	now := milliseconds(s.clock())
+// startExport makes the task of a create that was accepted at now.
+func (s *service) startExport(export exportRequest, now time.Time) {
 	s.store.put(&task{
 		ExportTask: cdn.ExportTask{
 			TaskID:     newID(),
@@ -34,10 +33,11 @@ func (s *service) startExport(export exportRequest) {
 			{now.Add(s.exportTime), s.end()},
 		},
 		// A failed task has a file too, but no link leads to it.
-		file: newFile(export.report(now), now.Add(s.exportTime)),
+		file: newReport(func() []byte { return export.report(now) }, now.Add(s.exportTime)),
 	})
 }
 
+// end returns the final status of created tasks.
 func (s *service) end() cdn.ExportTaskStatus {
 	if s.failExports {
 		return cdn.ExportTaskFail

@@ -3,8 +3,12 @@ package cdntest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -307,10 +311,149 @@ func TestFaultDelayEndsWithTheServer(t *testing.T) {
 	require.Error(t, err, "there is no answer, not even an empty one")
 }
 
+func TestFaultSendsInformationalResponses(t *testing.T) {
+	for _, fault := range []cdntest.Fault{
+		{Informational: []int{100, 102, 103}},
+		{Informational: []int{100, 102, 103}, Handled: true},
+		{Informational: []int{100, 102, 103}, Status: 200, Body: `{"total":0,"data":[]}`},
+	} {
+		f := newFixture(t)
+		f.Inject(fault)
+		var seen []int
+		r := f.signed(http.MethodGet, tasksPath, "")
+		a := f.send(r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+			Got1xxResponse: func(status int, _ textproto.MIMEHeader) error {
+				seen = append(seen, status)
+				return nil
+			},
+		})))
+		assert.Equal(t, []int{100, 102, 103}, seen)
+		assert.Equal(t, http.StatusOK, a.StatusCode)
+		assert.JSONEq(t, `{"total":0,"data":[]}`, a.body)
+	}
+}
+
+func TestFaultBreaksOffAfterAnInformationalResponse(t *testing.T) {
+	f := newFixture(t)
+	f.Inject(cdntest.Fault{Handled: true, Informational: []int{103}, DropConnection: true})
+	_, err := f.try(f.signed(http.MethodPost, tasksPath, `{}`))
+	require.Error(t, err)
+	assert.Len(t, f.Tasks(), 1)
+}
+
+func TestFaultTrickles(t *testing.T) {
+	const pause = time.Millisecond
+	f := newFixture(t)
+	f.Inject(cdntest.Fault{Body: "0123456789", Trickle: pause})
+	f.Inject(cdntest.Fault{Body: "0123456789", Trickle: pause, TruncateAfter: 4})
+	start := time.Now()
+	assert.Equal(t, "0123456789", f.send(f.request(http.MethodGet, "/", "")).body)
+	assert.GreaterOrEqual(t, time.Since(start), 10*pause)
+	cut := f.send(f.request(http.MethodGet, "/", ""))
+	assert.Equal(t, "0123", cut.body)
+	assert.ErrorIs(t, cut.err, io.ErrUnexpectedEOF)
+}
+
+func TestFaultTrickleEndsWithTheServer(t *testing.T) {
+	f := newFixture(t)
+	f.Inject(cdntest.Fault{Body: "0123456789", Trickle: time.Hour})
+	response, err := f.client.Do(f.request(http.MethodGet, "/", ""))
+	require.NoError(t, err, "the header does not wait")
+	f.Close()
+	body, err := io.ReadAll(response.Body)
+	require.Error(t, err)
+	assert.Empty(t, body)
+	require.NoError(t, response.Body.Close())
+}
+
+// A body that ends with the connection: a cut shows as its end.
+func TestFaultWithABodyThatEndsWithTheConnection(t *testing.T) {
+	identity := http.Header{"Content-Length": nil, "Transfer-Encoding": {"identity"}}
+	for _, c := range []struct {
+		fault cdntest.Fault
+		want  string
+	}{
+		{cdntest.Fault{Body: "0123456789", Header: identity}, "0123456789"},
+		{cdntest.Fault{Body: "0123456789", Header: identity, TruncateAfter: 4}, "0123"},
+	} {
+		f := newFixture(t)
+		f.Inject(c.fault)
+		a := f.send(f.request(http.MethodGet, "/", ""))
+		require.NoError(t, a.err)
+		assert.Equal(t, c.want, a.body)
+		assert.EqualValues(t, -1, a.ContentLength)
+		assert.Empty(t, a.TransferEncoding)
+	}
+}
+
+func TestFaultCode(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		codes  []string
+	}{
+		{200, []string{"CDN.0005", "CDN.0105", "CDN.0108", "CDN.0114", "CDN.0115", "CDN.0116", "CDN.0201", "CDN.0202", "CDN.0203"}},
+		{400, []string{"CDN.0001", "CDN.0170", "CDN.0171", "CDN.00010182"}},
+		{401, []string{"CDN.0002", "APIGW.0301", "APIGW.0303", "APIGW.0305", "APIGW.0307"}},
+		{403, []string{"CDN.0004", "CDN.0020", "CDN.0021", "APIGW.0302", "APIGW.0304", "APIGW.0306", "APIGW.0310", "APIGW.0401",
+			"APIGW.0402", "APIGW.0404", "APIGW.0801", "APIGW.0802", "AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId"}},
+		{404, []string{"CDN.0003", "APIGW.0101", "APIGW.0103", "NoSuchKey"}},
+		{412, []string{"PreconditionFailed"}},
+		{416, []string{"InvalidRange"}},
+		{429, []string{"APIGW.0308", "APIG.0308", "APIC.0308"}},
+		{500, []string{"CDN.0000", "APIGW.0601", "InternalError"}},
+		{502, []string{"APIGW.0201", "APIGW.0610"}},
+		{503, []string{"APIGW.0613", "SlowDown", "ServiceUnavailable"}},
+	} {
+		for _, code := range c.codes {
+			t.Run(code, func(t *testing.T) {
+				f := newFixture(t)
+				f.Inject(cdntest.FaultCode(code))
+				switch owner, _, dotted := strings.Cut(code, "."); {
+				case !dotted:
+					link := f.AddTask(cdn.ExportTask{}, []byte("content")).DownloadLink
+					assertStore(t, f.download(http.MethodGet, link), c.status, code)
+				case owner == "CDN":
+					assertCDN(t, f.get(tasksPath), c.status, code, "")
+				default:
+					assertGateway(t, f.get(tasksPath), c.status, code, "")
+				}
+			})
+		}
+	}
+	for _, code := range []string{"", "CDN.9999", "APIGW.9999", "OTHER.0001", "Unknown", "CDN"} {
+		assert.PanicsWithValue(t, fmt.Sprintf("cdntest: FaultCode: no error of the service has the code %q", code),
+			func() { cdntest.FaultCode(code) })
+	}
+}
+
+func TestFaultCodeCombines(t *testing.T) {
+	f := newFixture(t)
+	fault := cdntest.FaultCode("APIGW.0201")
+	fault.Status, fault.Handled, fault.Match = http.StatusGatewayTimeout, true, cdntest.IsCreate
+	f.Inject(fault)
+	assertGateway(t, f.call(http.MethodPost, tasksPath, `{}`), http.StatusGatewayTimeout, "APIGW.0201", "")
+	assert.Len(t, f.Tasks(), 1)
+
+	fault = cdntest.FaultCode("APIGW.0308")
+	fault.Header = http.Header{"Retry-After": {"60"}}
+	f.Inject(fault)
+	throttled := f.get(tasksPath)
+	assertGateway(t, throttled, http.StatusTooManyRequests, "APIGW.0308", "limit:20,time:1 minute")
+	assert.Equal(t, "60", throttled.Header.Get("Retry-After"))
+
+	fault = cdntest.FaultCode("CDN.0005")
+	fault.Body = "another"
+	f.Inject(fault)
+	assert.Equal(t, "another", f.get(tasksPath).body)
+}
+
 func TestFaultStatusOutOfRange(t *testing.T) {
 	f := newFixture(t)
 	for _, status := range []int{-1, 1, 100, 199, 600} {
 		assert.Panics(t, func() { f.Inject(cdntest.Fault{Status: status}) }, status)
+	}
+	for _, status := range []int{-1, 99, 101, 200} {
+		assert.Panics(t, func() { f.Inject(cdntest.Fault{Informational: []int{100, status}}) }, status)
 	}
 	assert.Equal(t, http.StatusOK, f.get(allTasks).StatusCode)
 }

@@ -12,7 +12,7 @@ type faultList struct {
 	faults []*injected
 }
 
-// injected is a fault with the number of requests still to meet it, negative for all.
+// injected is a fault and how many requests are still to meet it. A negative number means all.
 type injected struct {
 	Fault
 	left int
@@ -23,7 +23,6 @@ func (l *faultList) add(f Fault) {
 	if left == 0 {
 		left = 1
 	}
-	f.Header = f.Header.Clone()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.faults = append(l.faults, &injected{f, left})
@@ -38,8 +37,8 @@ func (l *faultList) clear() {
 	l.faults = nil
 }
 
-// take returns the fault that r is to meet, and counts it. Match is called without the lock, so
-// that it may use the server.
+// take returns the fault that r is to meet, and counts it. It calls Match without the lock, so that Match can
+// use the server.
 func (l *faultList) take(r *http.Request) (Fault, bool) {
 	for _, f := range l.copy() {
 		if f.Match != nil && !f.Match(r) {
@@ -58,7 +57,7 @@ func (l *faultList) copy() []*injected {
 	return slices.Clone(l.faults)
 }
 
-// use counts one request; it reports false where others have used the fault up.
+// use counts one request. It reports false if others have used the fault up.
 func (l *faultList) use(f *injected) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

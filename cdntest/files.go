@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -29,22 +30,36 @@ var accountHeaders = []string{
 
 // file is what is behind a download link. It is never changed, only replaced.
 type file struct {
-	content  []byte
-	sum      [md5.Size]byte
+	content  func() content
 	modified time.Time
 }
 
-// newFile copies content; it returns nil for nil.
-func newFile(content []byte, modified time.Time) *file {
-	if content == nil {
+type content struct {
+	bytes []byte
+	sum   [md5.Size]byte
+}
+
+// newFile copies the bytes. It returns nil for nil.
+func newFile(whole []byte, modified time.Time) *file {
+	if whole == nil {
 		return nil
 	}
-	return &file{bytes.Clone(content), md5.Sum(content), modified}
+	c := content{bytes.Clone(whole), md5.Sum(whole)}
+	return &file{func() content { return c }, modified}
+}
+
+// newReport returns a file that is made when it is first asked for, since few are and a report can be large.
+func newReport(report func() []byte, modified time.Time) *file {
+	return &file{sync.OnceValue(func() content {
+		whole := report()
+		return content{whole, md5.Sum(whole)}
+	}), modified}
 }
 
 // etag returns the entity tag as OBS makes it of an object that was put at once: the MD5 of the content.
 func (f *file) etag() string {
-	return `"` + hex.EncodeToString(f.sum[:]) + `"`
+	sum := f.content().sum
+	return `"` + hex.EncodeToString(sum[:]) + `"`
 }
 
 func (s *service) serveFile(w http.ResponseWriter, r *http.Request) {
@@ -69,7 +84,8 @@ func (s *service) serveFile(w http.ResponseWriter, r *http.Request) {
 
 // send sends the file, or the part of it that is asked for. It ignores If-Range, as OBS does.
 func (s *service) send(w http.ResponseWriter, r *http.Request, f *file) {
-	size := int64(len(f.content))
+	whole := f.content()
+	size := int64(len(whole.bytes))
 	w.Header().Set("ETag", f.etag())
 	w.Header().Set("Last-Modified", f.modified.UTC().Format(http.TimeFormat))
 	switch f.unmet(r.Header) {
@@ -94,8 +110,8 @@ func (s *service) send(w http.ResponseWriter, r *http.Request, f *file) {
 		status = http.StatusPartialContent
 		w.Header().Set("Content-Range", part.contentRange(size))
 	} else if s.contentMD5 {
-		w.Header().Set("Content-MD5", base64.StdEncoding.EncodeToString(f.sum[:]))
+		w.Header().Set("Content-MD5", base64.StdEncoding.EncodeToString(whole.sum[:]))
 	}
 	w.WriteHeader(status)
-	_, _ = io.Copy(w, bytes.NewReader(f.content[part.start:part.start+part.length])) // a client that has left cannot be told
+	_, _ = io.Copy(w, bytes.NewReader(whole.bytes[part.start:part.start+part.length])) // a client that has left cannot be told
 }

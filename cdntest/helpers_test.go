@@ -179,13 +179,19 @@ func assertGateway(t *testing.T, a answer, status int, code, message string) {
 	assert.Len(t, got, 3)
 }
 
-// assertRefused checks an answer in the shape of the CDN.
+// assertRefused checks a response in the shape of the CDN, to an invalid parameter.
 func assertRefused(t *testing.T, a answer, message string) {
 	t.Helper()
-	assert.Equal(t, http.StatusBadRequest, a.StatusCode, a.body)
+	assertCDN(t, a, http.StatusBadRequest, "CDN.0001", message)
+}
+
+// assertCDN checks an error in the shape of the CDN.
+func assertCDN(t *testing.T, a answer, status int, code, message string) {
+	t.Helper()
+	assert.Equal(t, status, a.StatusCode, a.body)
 	var got map[string]map[string]string
 	require.NoError(t, json.Unmarshal([]byte(a.body), &got), a.body)
-	assert.Equal(t, "CDN.0001", got["error"]["error_code"])
+	assert.Equal(t, code, got["error"]["error_code"])
 	assert.Contains(t, got["error"]["error_msg"], message)
 	assert.Len(t, got, 1)
 	assert.Len(t, got["error"], 2)

@@ -31,7 +31,7 @@ func (q listQuery) keeps(t *task) bool {
 func (s *service) listExportTasks(w http.ResponseWriter, r *http.Request) {
 	query, err := parseListQuery(r.URL.RawQuery)
 	if err != nil {
-		invalidParameter(w, err)
+		refuse(w, err)
 		return
 	}
 	query.limit = min(query.limit, s.pageCap)

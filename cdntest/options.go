@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"time"
 
 	"example.com/huaweicloud/cdn"
@@ -24,23 +25,31 @@ const (
 
 // config is what the options set.
 type config struct {
-	addr          string
+	addr       string
+	middleware []func(http.Handler) http.Handler
+	clock      func() time.Time
+	latency    time.Duration
+	requestLog int
+
 	ak, sk, token string
 	noAuth        bool
-	clock         func() time.Time
-	exportTime    time.Duration
-	failExports   bool
-	linkExpiry    time.Duration
-	contentMD5    bool
-	amzLinks      bool
-	pageCap       int
-	requestLog    int
-	samples       int
-	listLag       time.Duration
-	quota         bool // whether there is one
-	quotaLimit    int
-	quotaPer      time.Duration
-	quotaWindow   QuotaWindow
+	keyLock       bool
+	canonicalEcho bool
+
+	quota       bool // whether there is one
+	quotaLimit  int
+	quotaPer    time.Duration
+	quotaWindow QuotaWindow
+
+	samples     int
+	exportTime  time.Duration
+	failExports bool
+	pageCap     int
+	listLag     time.Duration
+
+	linkExpiry time.Duration
+	contentMD5 bool
+	amzLinks   bool
 }
 
 // Option changes one thing about a new [Server].
@@ -52,13 +61,40 @@ func WithAddr(addr string) Option {
 	return func(c *config) { c.addr = addr }
 }
 
-// WithAKSK sets the one key pair that the server accepts; neither may be empty. The default is a
-// fixed pair, the same for every server, found in its fields AK and SK.
+// WithMiddleware puts the server's handler into another one, which may look at requests, handle some itself, or
+// change responses. It may be given several times: the last one is the outermost. A handler that replaces the
+// [http.ResponseWriter] must give the original back with a method Unwrap() http.ResponseWriter, or else no
+// [Fault] can reset a connection. By default there is none.
+func WithMiddleware(wrap func(http.Handler) http.Handler) Option {
+	return func(c *config) { c.middleware = append(slices.Clip(c.middleware), wrap) }
+}
+
+// WithClock sets the server's clock, by default [time.Now]. Everything goes by it except the real pauses of
+// [WithLatency], [Fault.Delay] and [Fault.Trickle]: signatures, quotas, update times, the progress of exports,
+// the expiry of links, the header Date. It is called from several goroutines at once and must not call the
+// server.
+func WithClock(now func() time.Time) Option {
+	return func(c *config) { c.clock = now }
+}
+
+// WithLatency makes each request wait before it is handled, in real time. The default is 0.
+func WithLatency(d time.Duration) Option {
+	return func(c *config) { c.latency = d }
+}
+
+// WithRequestLog sets how many requests [Server.Requests] remembers, by default the latest 10,000. With 0 it
+// remembers none. The bound keeps a server under load from growing without end.
+func WithRequestLog(n int) Option {
+	return func(c *config) { c.requestLog = n }
+}
+
+// WithAKSK sets the one key pair that the server accepts. Neither key may be empty. The default is a
+// fixed pair, the same for every server, in its fields AK and SK.
 func WithAKSK(ak, sk string) Option {
 	return func(c *config) { c.ak, c.sk = ak, sk }
 }
 
-// WithSecurityToken makes the key pair a temporary one: requests have to bring the token along in
+// WithSecurityToken makes the key pair a temporary one: a request has to carry the token in
 // X-Security-Token, signed. By default the pair is permanent and has none.
 func WithSecurityToken(token string) Option {
 	return func(c *config) { c.token = token }
@@ -69,15 +105,15 @@ func WithNoAuth() Option {
 	return func(c *config) { c.noAuth = true }
 }
 
-// WithClock sets the server's clock, [time.Now] by default. Everything goes by it but
-// [Fault.Delay]: signatures, update times, the progress of exports, the expiry of links, the header
-// Date. It is called from several goroutines at once, and must not call the server.
-func WithClock(now func() time.Time) Option {
-	return func(c *config) { c.clock = now }
+// WithSampleTasks fills the new server with n tasks, the same ones for the same time on the server's clock.
+// From three on, one of them is unfinished and one has failed. The others are finished and have a file.
+func WithSampleTasks(n int) Option {
+	return func(c *config) { c.samples = n }
 }
 
-// WithExportTime sets how long a created task takes from being accepted to its end, 2 seconds by
-// default; half of it is spent waiting, half processing. With 0 it has ended at the next look.
+// WithExportTime sets how long a created task takes from being accepted to its end, by default 2 seconds.
+// It waits for half of that time and is processed for the other half. With 0 it has ended when it is first
+// listed.
 func WithExportTime(d time.Duration) Option {
 	return func(c *config) { c.exportTime = d }
 }
@@ -87,37 +123,25 @@ func WithFailedExports() Option {
 	return func(c *config) { c.failExports = true }
 }
 
-// WithLinkExpiry sets how long a download link is good for from the answer that contains it, an
-// hour by default. It is rounded up to the next whole second by the server's clock.
-func WithLinkExpiry(d time.Duration) Option {
-	return func(c *config) { c.linkExpiry = d }
-}
-
-// WithContentMD5 sends the header Content-MD5 with every whole file.
-func WithContentMD5() Option {
-	return func(c *config) { c.contentMD5 = true }
-}
-
 // WithPageCap sets how many tasks a page holds at most, whatever limit was asked for: at least 1, by default
 // 100, which is the largest limit.
 func WithPageCap(n int) Option {
 	return func(c *config) { c.pageCap = n }
 }
 
-// WithRequestLog sets how many requests [Server.Requests] remembers, the latest 10,000 by default,
-// so that a server under load does not grow without end. With 0 it remembers none.
-func WithRequestLog(n int) Option {
-	return func(c *config) { c.requestLog = n }
+// WithLinkExpiry sets for how long a download link is good, counted from the response that contains it: by
+// default an hour. It is rounded up to the next whole second by the server's clock.
+func WithLinkExpiry(d time.Duration) Option {
+	return func(c *config) { c.linkExpiry = d }
 }
 
-// WithSampleTasks fills the new server with n tasks to look at, the same ones for the same time on
-// the server's clock. From three on, one of them is unfinished and one has failed; the others are
-// finished and have a file.
-func WithSampleTasks(n int) Option {
-	return func(c *config) { c.samples = n }
+// WithContentMD5 sends the header Content-MD5 with every whole file. OBS does not send it; other stores and
+// proxies do.
+func WithContentMD5() Option {
+	return func(c *config) { c.contentMD5 = true }
 }
 
-// newConfig applies the options to the defaults and checks the outcome.
+// newConfig applies the options to the defaults and checks the result.
 func newConfig(opts []Option) (config, error) {
 	c := config{
 		addr:       defaultAddr,
@@ -135,7 +159,7 @@ func newConfig(opts []Option) (config, error) {
 	return c, c.check()
 }
 
-// signer has the key pair that the server accepts.
+// signer returns a signer with the key pair that the server accepts.
 func (c *config) signer() cdn.Signer {
 	return cdn.Signer{AccessKey: c.ak, SecretKey: c.sk, SecurityToken: c.token}
 }
@@ -144,6 +168,10 @@ func (c *config) check() error {
 	switch {
 	case c.clock == nil:
 		return errors.New("WithClock: no clock")
+	case slices.ContainsFunc(c.middleware, func(wrap func(http.Handler) http.Handler) bool { return wrap == nil }):
+		return errors.New("WithMiddleware: no function")
+	case c.latency < 0:
+		return fmt.Errorf("WithLatency: %v is negative", c.latency)
 	case c.exportTime < 0:
 		return fmt.Errorf("WithExportTime: %v is negative", c.exportTime)
 	case c.linkExpiry <= 0:

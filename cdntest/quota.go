@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// codeThrottled is the gateway's code of a request over the quota.
-const codeThrottled = "APIGW.0308"
+const throttledText = "The throttling threshold has been reached: policy user over ratelimit"
 
 // QuotaWindow says how a quota counts requests over time.
 type QuotaWindow int
@@ -150,10 +149,9 @@ func (b *tokenBucket) take(now time.Time) bool {
 	return missing <= b.per
 }
 
-// throttled refuses a request as the gateway does.
+// throttled refuses a request over the quota as the gateway does.
 func (s *service) throttled(w http.ResponseWriter) {
-	gatewayError(w, http.StatusTooManyRequests, codeThrottled,
-		"The throttling threshold has been reached: policy user over ratelimit"+quotaText(s.quotaLimit, s.quotaPer))
+	gatewayError(w, http.StatusTooManyRequests, codeThrottled, throttledText+quotaText(s.quotaLimit, s.quotaPer))
 }
 
 // quotaText returns the quota as the gateway's text has it, empty if per is no whole number of seconds.

@@ -15,10 +15,10 @@ const (
 	sampleTook  = 90 * time.Second
 )
 
-var (
-	sampleDomains = []string{"www.example.com", "img.example.com", "video.example.com", "download.example.com"}
-	sampleTypes   = []string{"flux", "req_num"}
-)
+// sampleDomains returns the domains of the account.
+func sampleDomains() []string {
+	return []string{"www.example.com", "img.example.com", "video.example.com", "download.example.com"}
+}
 
 // addSamples adds n sample tasks, the oldest first, so that each goes to the end of the store.
 func (s *service) addSamples(n int) {
@@ -31,10 +31,8 @@ func (s *service) addSamples(n int) {
 // addSample adds the sample that is the i-th of the list, from 0 on.
 func (s *service) addSample(i int, now time.Time) {
 	updated := now.Add(-time.Duration(i) * sampleEvery)
-	export := exportRequest{
-		DomainName: sampleDomains[i%len(sampleDomains)],
-		StatType:   sampleTypes[i%len(sampleTypes)],
-	}
+	domains, types := sampleDomains(), []string{"flux", "req_num"}
+	export := exportRequest{DomainName: domains[i%len(domains)], StatType: types[i%len(types)]}
 	id := md5.Sum(fmt.Appendf(nil, "sample %d", i))
 	sample := cdn.ExportTask{
 		TaskID:     hex.EncodeToString(id[:]),
@@ -46,7 +44,7 @@ func (s *service) addSample(i int, now time.Time) {
 	s.addTask(sample, sampleContent(sample.Status, export, updated))
 }
 
-// sampleStatus makes the second sample an unfinished one and the third a failed one, so that even
+// sampleStatus returns the status of the i-th sample. It makes the second sample an unfinished one and the third a failed one, so that even
 // one sample is a finished one.
 func sampleStatus(i int) cdn.ExportTaskStatus {
 	first := []cdn.ExportTaskStatus{cdn.ExportTaskSuccess, statusProcessing, cdn.ExportTaskFail}
@@ -56,6 +54,7 @@ func sampleStatus(i int) cdn.ExportTaskStatus {
 	return cdn.ExportTaskSuccess
 }
 
+// sampleContent returns the file of a sample, nil if the sample has none.
 func sampleContent(status cdn.ExportTaskStatus, export exportRequest, updated time.Time) []byte {
 	if status != cdn.ExportTaskSuccess {
 		return nil

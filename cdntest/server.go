@@ -60,12 +60,20 @@ func start(c config, listener net.Listener) *Server {
 	s.http = &httptest.Server{
 		Listener: listener,
 		Config: &http.Server{
-			Handler:           s.service,
+			Handler:           c.wrap(s.service),
 			ReadHeaderTimeout: readHeaderTimeout,
 		},
 	}
 	s.http.Start()
 	return s
+}
+
+// wrap puts a handler into the middleware.
+func (c *config) wrap(handler http.Handler) http.Handler {
+	for _, wrap := range c.middleware {
+		handler = wrap(handler)
+	}
+	return handler
 }
 
 // endpoint names addr as a client on this machine can reach it.

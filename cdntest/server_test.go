@@ -66,6 +66,8 @@ func TestOptionsOutOfRange(t *testing.T) {
 		"WithPageCap: 0 is less than": cdntest.WithPageCap(0),
 		"WithRequestLog: -1":          cdntest.WithRequestLog(-1),
 		"WithListLag: -1s":            cdntest.WithListLag(-time.Second),
+		"WithLatency: -1s":            cdntest.WithLatency(-time.Second),
+		"WithMiddleware: no function": cdntest.WithMiddleware(nil),
 		"WithQuota: 0 requests":       cdntest.WithQuota(0, time.Minute),
 		"WithQuota: 0s":               cdntest.WithQuota(1, 0),
 		"WithQuotaWindow: 3":          cdntest.WithQuotaWindow(cdntest.TokenBucket + 1),
@@ -275,6 +277,48 @@ func TestRequestLogKeepsTheLatest(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestWithMiddleware(t *testing.T) {
+	var order []string
+	wrap := func(name string) func(http.Handler) http.Handler {
+		return func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				order = append(order, name)
+				if r.URL.Path == "/page" {
+					_, _ = fmt.Fprint(w, "a page of "+name)
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		}
+	}
+	f := newFixture(t, cdntest.WithMiddleware(wrap("inner")), cdntest.WithMiddleware(wrap("outer")))
+	assert.Equal(t, http.StatusOK, f.get(tasksPath).StatusCode)
+	assert.Equal(t, []string{"outer", "inner"}, order)
+	assert.Equal(t, "a page of outer", f.get("/page").body)
+	assert.Len(t, f.Requests(), 1, "what a middleware handles does not reach the server")
+}
+
+func TestWithLatency(t *testing.T) {
+	const latency = 5 * time.Millisecond
+	f := newFixture(t, cdntest.WithLatency(latency))
+	start := time.Now()
+	assert.Equal(t, http.StatusOK, f.get(tasksPath).StatusCode)
+	assert.GreaterOrEqual(t, time.Since(start), latency)
+}
+
+func TestLatencyEndsWithTheServer(t *testing.T) {
+	f := newFixture(t, cdntest.WithLatency(time.Hour), cdntest.WithMiddleware(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithCancel(r.Context())
+			cancel()
+			next.ServeHTTP(w, r.WithContext(ctx))
+		})
+	}))
+	_, err := f.try(f.signed(http.MethodPost, tasksPath, `{}`))
+	require.Error(t, err)
+	assert.Empty(t, f.Tasks())
 }
 
 // Under the race detector, this shows that the copies are the readers' own.

@@ -20,11 +20,12 @@ const (
 	maxBody = 1 << 20
 )
 
-// service answers the requests; [Server] is its place on the network.
+// service handles the requests. A [Server] makes it reachable.
 type service struct {
 	config
 	url      string
 	store    *store
+	lock     keyLock
 	throttle *quota
 	links    linker
 	faults   faultList
@@ -42,20 +43,18 @@ func newService(c config, url string) *service {
 	}
 }
 
-// ServeHTTP is the way of every request: it gets its id, is recorded, meets a fault if one is
-// injected for it, and is routed.
+// ServeHTTP names and records a request, waits for the latency, and lets it meet a fault if one is injected
+// for it. Otherwise the request is routed.
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if IsDownload(r) {
-		w.Header().Set(headerObsRequestID, strings.ToUpper(newID()))
-		w.Header().Set(headerObsID2, newHostID())
-	} else {
-		w.Header().Set(headerRequestID, newID())
-	}
+	nameResponse(w.Header(), IsDownload(r))
 	w.Header().Set("Date", s.clock().UTC().Format(http.TimeFormat))
 
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	s.requests.add(r, body)
+	if !pause(r.Context(), s.latency) {
+		panic(http.ErrAbortHandler) // returning would send an empty 200
+	}
 	if err != nil {
 		refuseBody(w, err)
 		return
@@ -65,6 +64,16 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.route(w, r)
+}
+
+// nameResponse gives a response an id, as the gateway or the object store does.
+func nameResponse(header http.Header, fromStore bool) {
+	if !fromStore {
+		header.Set(headerRequestID, newID())
+		return
+	}
+	header.Set(headerObsRequestID, strings.ToUpper(newID()))
+	header.Set(headerObsID2, newHostID())
 }
 
 func refuseBody(w http.ResponseWriter, err error) {
@@ -91,29 +100,7 @@ func (s *service) route(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// authenticated lets only requests through that are signed with the server's key pair and within the quota.
-func (s *service) authenticated(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if err := s.verify(r); err != nil {
-			unauthorized(w, err)
-			return
-		}
-		if !s.throttle.take(s.clock()) {
-			s.throttled(w)
-			return
-		}
-		next(w, r)
-	}
-}
-
-func (s *service) verify(r *http.Request) error {
-	if s.noAuth {
-		return nil
-	}
-	return s.signer().Verify(r, s.clock())
-}
-
-// newID returns 32 hexadecimal digits that no one else has, as ids of tasks and of requests are.
+// newID returns 32 random hexadecimal digits, as ids of tasks and of requests are.
 func newID() string {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // it never fails: see its documentation
@@ -127,7 +114,7 @@ func newHostID() string {
 	return base64.StdEncoding.EncodeToString(id[:])
 }
 
-// milliseconds returns t as the API can express it.
+// milliseconds returns t cut to the millisecond, as the API expresses times.
 func milliseconds(t time.Time) time.Time {
 	return time.UnixMilli(t.UnixMilli()).UTC()
 }
