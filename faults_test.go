@@ -37,7 +37,7 @@ import (
 	"example.com/huaweicloud/cdn"
 )
 
-var updateMatrix = flag.Bool("update", false, "write the table that TestFaultMatrix measures into docs/reliability.md")
+var updateMatrix = flag.Bool("update", false, "write the tables that tests measure into docs/reliability.md")
 
 // fault is a way in which a server, or the way to it, fails each connection; with what becomes of a
 // call that meets nothing else.
@@ -273,7 +273,13 @@ func TestFaultMatrix(t *testing.T) {
 	if t.Failed() || len(rows) < 2+len(faults) {
 		return // what failed is told above, and a part of the table cannot be compared
 	}
-	const begin, end = "<!-- begin of what TestFaultMatrix measured -->\n", "<!-- end of what TestFaultMatrix measured -->\n"
+	checkTable(t, "TestFaultMatrix", table)
+}
+
+// checkTable compares a table that the test has measured with the one in docs/reliability.md, or writes it there.
+func checkTable(t *testing.T, test, table string) {
+	t.Helper()
+	begin, end := "<!-- begin of what "+test+" measured -->\n", "<!-- end of what "+test+" measured -->\n"
 	path := filepath.Join("docs", "reliability.md")
 	document, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -285,7 +291,7 @@ func TestFaultMatrix(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte(before+begin+table+end+after), 0o644))
 		return
 	}
-	assert.Equal(t, table, written, "go test -run TestFaultMatrix -update . writes it anew")
+	assert.Equal(t, table, written, "go test -run %s -update . writes it anew", test)
 }
 
 func matrixRow(f fault, list, create outcome) string {
