@@ -50,6 +50,10 @@ type call struct {
 	sent bool
 	// response is the last request's; nil if there was none.
 	response *response
+	// waited is how long the last request waited for its turn under the quota.
+	waited time.Duration
+	// waitsUntil ends the call's waits for the quota; zero before the first.
+	waitsUntil time.Time
 	// previous is the failure that the last retry followed.
 	previous error
 	// secrets must not get into errors and logs: the last signature and the security token.

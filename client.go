@@ -23,6 +23,7 @@ type CdnClient struct {
 	// exportTurn holds whoever is creating a task and finding it.
 	exportTurn chan struct{}
 	store      *store
+	observer   Observer
 }
 
 // NewCdnClient builds a client, from the credentials that the environment holds and for
@@ -57,6 +58,7 @@ func newCdnClient(opts []Option) (*CdnClient, error) {
 		pipeline:   newPipeline(o),
 		exportTurn: make(chan struct{}, 1),
 		store:      newStore(o),
+		observer:   o.observer,
 		userAgent:  strings.TrimSpace(o.userAgent + " huaweicloud-cdn-go/" + Version + " " + runtime.Version()),
 	}
 	client.poller = newPoller(client, o)

@@ -32,6 +32,7 @@ type options struct {
 	userAgent    string
 	retryPolicy  RetryPolicy
 	rateLimiter  RateLimiter
+	observer     Observer
 	minPoll      time.Duration
 	maxPoll      time.Duration
 }

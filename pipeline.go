@@ -24,6 +24,8 @@ func newPipeline(o *options) handler {
 		// A limiter counts requests, so it is asked before each. Its delay is not part of the attempt.
 		next = limiting(o.rateLimiter, next)
 	}
+	// The quota is kept before the signature is made, since a turn may be minutes away.
+	next = pacing(newPacer(o.logger), o.retryPolicy.MaxThrottleWait, next)
 	// A wrong clock is corrected before a retry is considered: no retry would mend it.
 	next = correcting(clock, o.logger, next)
 	return retrying(o.retryPolicy, &retry.Budget{}, o.logger, next)

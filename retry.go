@@ -13,9 +13,10 @@ import (
 
 // RetryPolicy says how a call is retried. The zero value, and each field that is zero, means the default.
 //
-// Listing and getting are retried after connection errors, timeouts of one attempt, the statuses 408, 429, 500,
-// 502, 503 and 504, and the code CDN.0000. A create is not idempotent: it is retried only if the request was
-// not written, or was refused before the CDN saw it (429, a wrong clock). Nothing else is retried: other
+// Listing and getting are retried after connection errors, timeouts of one attempt, the statuses 408, 500, 502,
+// 503 and 504, and the code CDN.0000. A create is not idempotent: it is retried only if the request was not
+// written. What the gateway refuses before the CDN sees it is sent again for all calls: after a 429 when the
+// quota allows it, and once after a refusal that shows a wrong local clock. Nothing else is retried: other
 // statuses, TLS and certificate errors, malformed responses, or a context that has ended.
 //
 // Each delay is drawn at random from 0 to a bound that begins at MinBackoff and doubles up to MaxBackoff (full
@@ -38,6 +39,10 @@ type RetryPolicy struct {
 	// AttemptTimeout bounds one attempt, from dialling to the last byte of the response; 0 means 30 s.
 	// The context of a call bounds all its attempts and delays together.
 	AttemptTimeout time.Duration
+	// MaxThrottleWait bounds how long a call waits for its turn under the account's quota; 0 means 15 minutes.
+	// A request that is refused for the quota is not an attempt: the call waits for its next turn. If the
+	// turn cannot come in time, the call returns [ErrThrottled] at once.
+	MaxThrottleWait time.Duration
 }
 
 // maxRetryAfter is the longest delay that a call makes because the service asks for it.
@@ -54,11 +59,14 @@ func (p RetryPolicy) withDefaults() (RetryPolicy, error) {
 		return p, invalid("RetryPolicy.MaxBackoff", p.MaxBackoff, "must not be negative or less than MinBackoff")
 	case p.AttemptTimeout < 0:
 		return p, invalid("RetryPolicy.AttemptTimeout", p.AttemptTimeout, "must not be negative")
+	case p.MaxThrottleWait < 0:
+		return p, invalid("RetryPolicy.MaxThrottleWait", p.MaxThrottleWait, "must not be negative")
 	}
 	setDefault(&p.MaxAttempts, 4)
 	setDefault(&p.MaxBackoff, max(20*time.Second, p.MinBackoff))
 	setDefault(&p.MinBackoff, min(500*time.Millisecond, p.MaxBackoff))
 	setDefault(&p.AttemptTimeout, 30*time.Second)
+	setDefault(&p.MaxThrottleWait, 15*time.Minute)
 	return p, nil
 }
 
@@ -114,8 +122,10 @@ func isRetryable(c *call, err error) bool {
 	var response *APIError
 	var broken *brokenResponse
 	switch {
+	case errors.Is(err, ErrThrottled): // the call has waited for its turn already
+		return false
 	case errors.As(err, &response):
-		return c.idempotent() && isTransientResponse(response) || errors.Is(err, ErrThrottled)
+		return c.idempotent() && isTransientResponse(response)
 	case errors.As(err, &broken):
 		return c.idempotent() && retry.IsTransient(broken.cause)
 	case errors.Is(err, ErrMalformedResponse):

@@ -22,21 +22,21 @@ import (
 )
 
 func TestRetryPolicyDefaults(t *testing.T) {
-	defaults := RetryPolicy{MaxAttempts: 4, MinBackoff: 500 * time.Millisecond, MaxBackoff: 20 * time.Second, AttemptTimeout: 30 * time.Second}
+	defaults := RetryPolicy{MaxAttempts: 4, MinBackoff: 500 * time.Millisecond, MaxBackoff: 20 * time.Second, AttemptTimeout: 30 * time.Second, MaxThrottleWait: 15 * time.Minute}
 	tests := []struct{ given, want RetryPolicy }{
 		{RetryPolicy{}, defaults},
 		{defaults, defaults},
-		{RetryPolicy{MaxAttempts: 1}, RetryPolicy{1, defaults.MinBackoff, defaults.MaxBackoff, defaults.AttemptTimeout}},
-		{RetryPolicy{MinBackoff: time.Minute}, RetryPolicy{4, time.Minute, time.Minute, defaults.AttemptTimeout}},
-		{RetryPolicy{MaxBackoff: time.Second}, RetryPolicy{4, defaults.MinBackoff, time.Second, defaults.AttemptTimeout}},
-		{RetryPolicy{MaxBackoff: time.Millisecond}, RetryPolicy{4, time.Millisecond, time.Millisecond, defaults.AttemptTimeout}},
+		{RetryPolicy{MaxAttempts: 1}, RetryPolicy{1, defaults.MinBackoff, defaults.MaxBackoff, defaults.AttemptTimeout, defaults.MaxThrottleWait}},
+		{RetryPolicy{MinBackoff: time.Minute}, RetryPolicy{4, time.Minute, time.Minute, defaults.AttemptTimeout, defaults.MaxThrottleWait}},
+		{RetryPolicy{MaxBackoff: time.Second}, RetryPolicy{4, defaults.MinBackoff, time.Second, defaults.AttemptTimeout, defaults.MaxThrottleWait}},
+		{RetryPolicy{MaxBackoff: time.Millisecond}, RetryPolicy{4, time.Millisecond, time.Millisecond, defaults.AttemptTimeout, defaults.MaxThrottleWait}},
 	}
 	for _, test := range tests {
 		got, err := test.given.withDefaults()
 		require.NoError(t, err)
 		assert.Equal(t, test.want, got)
 	}
-	for _, bad := range []RetryPolicy{{MaxAttempts: -1}, {MinBackoff: -1}, {MaxBackoff: -1}, {AttemptTimeout: -1}, {MinBackoff: 2, MaxBackoff: 1}} {
+	for _, bad := range []RetryPolicy{{MaxAttempts: -1}, {MinBackoff: -1}, {MaxBackoff: -1}, {AttemptTimeout: -1}, {MaxThrottleWait: -1}, {MinBackoff: 2, MaxBackoff: 1}} {
 		_, err := NewCdnClient(WithRetryPolicy(bad))
 		require.ErrorIs(t, err, ErrInvalidParameter)
 		assert.Contains(t, err.Error(), "RetryPolicy.")
@@ -59,7 +59,6 @@ func TestWhatIsRetried(t *testing.T) {
 		answer       func() (*http.Response, error)
 		list, create int // requests that the server sees
 	}{
-		{"429", answering(429, ""), always, always},
 		{"500", answering(500, ""), always, never},
 		{"502", answering(502, ""), always, never},
 		{"503", answering(503, ""), always, never},
@@ -170,7 +169,7 @@ func TestAttemptsAreReportedOnSuccess(t *testing.T) {
 	})
 }
 
-func TestEachAttemptIsSignedAnew(t *testing.T) {
+func TestRetry_each_request_is_signed_anew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		keys := Signer{AccessKey: "test-ak", SecretKey: "test-sk"}
 		seen := map[string]bool{}
@@ -180,11 +179,14 @@ func TestEachAttemptIsSignedAnew(t *testing.T) {
 			require.NoError(t, err)
 			require.JSONEq(t, `{"action":"x"}`, string(body))
 			seen[req.Header.Get("X-Sdk-Date")] = true
-			return reply(429, "", "Retry-After", "600"), nil
+			if len(seen) < 3 {
+				return reply(429, "", "Retry-After", "300"), nil
+			}
+			return reply(200, ""), nil
 		}))
-		_, err := client.CreateExportTask(t.Context(), &CreateExportTaskRequest{Action: "x"})
-		require.ErrorIs(t, err, ErrThrottled)
-		assert.Len(t, seen, 4)
+		got, err := client.CreateExportTask(t.Context(), &CreateExportTaskRequest{Action: "x"})
+		require.NoError(t, err)
+		assert.Equal(t, 3, got.Attempts)
 	})
 }
 
@@ -228,7 +230,7 @@ func TestRetryAfter_is_the_least_delay(t *testing.T) {
 		}{{inSeconds, time.Second}, {inSeconds, 2 * time.Minute}, {asDate, 90 * time.Second}}
 		for _, test := range tests {
 			value := test.format(test.want)
-			transport, _ := inOrder(answering(429, "", "Retry-After", value, "Date", time.Now().UTC().Format(http.TimeFormat)), answering(200, emptyPage))
+			transport, _ := inOrder(answering(503, "", "Retry-After", value, "Date", time.Now().UTC().Format(http.TimeFormat)), answering(200, emptyPage))
 			client := newTestClient(t, transport, WithRetryPolicy(RetryPolicy{MaxBackoff: time.Second}))
 			start := time.Now()
 			_, err := client.ListExportTasks(t.Context(), nil)
@@ -258,10 +260,9 @@ func TestRetryAfterInVainIsNotWaitedFor(t *testing.T) {
 					ctx, cancel = context.WithTimeout(ctx, test.deadline)
 					defer cancel()
 				}
-				transport, requests := inOrder(answering(429, `{"error":{"error_code":"X","error_msg":"slow down"}}`, "Retry-After", test.retryAfter))
+				transport, requests := inOrder(answering(503, `{"error":{"error_code":"X","error_msg":"slow down"}}`, "Retry-After", test.retryAfter))
 				start := time.Now()
 				_, err := newTestClient(t, transport).ListExportTasks(ctx, nil)
-				require.ErrorIs(t, err, ErrThrottled)
 				var apiError *APIError
 				require.ErrorAs(t, err, &apiError)
 				assert.Equal(t, test.retryAfter+"s", fmt.Sprintf("%.0fs", apiError.RetryAfter.Seconds()))

@@ -28,17 +28,18 @@ const (
 // sender sends one request and reads the response to its end, so that a broken response is known as such
 // before its status counts.
 type sender struct {
-	http    *http.Client
-	timeout time.Duration
-	logger  *slog.Logger
-	chunks  sync.Pool
+	http     *http.Client
+	timeout  time.Duration
+	logger   *slog.Logger
+	observer Observer
+	chunks   sync.Pool
 }
 
 func newSender(o *options) *sender {
 	client := *o.httpClient
 	client.Transport = redact.Transport{Base: o.transport()}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &sender{http: &client, timeout: o.retryPolicy.AttemptTimeout, logger: o.logger}
+	return &sender{http: &client, timeout: o.retryPolicy.AttemptTimeout, logger: o.logger, observer: o.observer}
 }
 
 // send is the last handler.
@@ -51,7 +52,9 @@ func (s *sender) send(ctx context.Context, c *call) error {
 	c.sent, c.response = false, nil
 	start := time.Now()
 	err := s.attempt(ctx, c)
-	s.log(ctx, c, err, time.Since(start))
+	duration := time.Since(start)
+	s.log(ctx, c, err, duration)
+	s.observer.request(c, duration, err)
 	return err
 }
 

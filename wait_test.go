@@ -226,7 +226,7 @@ func TestFailuresThatMayPassReachAWaitWithItsContextOnly(t *testing.T) {
 				}
 				requests, _, _ := service.counts()
 				assert.Less(t, requests, 60, "slower and slower")
-				assert.Greater(t, requests, 15, "but never slower than the longest pause")
+				assert.Greater(t, requests, 8, "but never slower than the longest pause")
 			})
 		})
 	}
@@ -248,7 +248,7 @@ func TestAPollThatFailsForAWhileDoesNoHarm(t *testing.T) {
 		service.setBefore(nil)
 		service.set("mine", ExportTaskSuccess)
 		require.NoError(t, (<-done).err)
-		assert.Contains(t, log.String(), "a poll failed")
+		assert.Contains(t, log.String(), "pacing them")
 	})
 }
 
