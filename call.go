@@ -148,7 +148,7 @@ func (c *call) malformed(why error) error {
 	text := c.response.text
 	beginning := "the body is empty"
 	if strings.TrimSpace(text) != "" {
-		beginning = "the body begins " + redact.Links(redact.Excerpt(c.withoutSecrets(text), redact.Short))
+		beginning = "the body begins " + shown(c.withoutSecrets(text), redact.Short)
 	}
 	return fmt.Errorf("%w: %w; %s", ErrMalformedResponse, why, beginning)
 }
@@ -159,9 +159,8 @@ func (c *call) apiError() *APIError {
 	text := c.withoutSecrets(r.text)
 	body := parseErrorBody(text)
 	if !body.found() {
-		body.ErrorMsg = redact.Excerpt(text, redact.Short)
+		body.ErrorMsg = shown(text, redact.Short)
 	}
-	body.ErrorCode, body.ErrorMsg = redact.Links(body.ErrorCode), redact.Links(body.ErrorMsg)
 	if location := r.header.Get("Location"); r.status/100 == 3 && location != "" {
 		body.ErrorMsg = redact.Excerpt("redirected to "+c.withoutSecrets(redact.Link(location))+", which is not followed", redact.Short)
 	}
@@ -170,6 +169,7 @@ func (c *call) apiError() *APIError {
 		StatusCode:                  r.status,
 		RequestID:                   firstOf(r.requestID, body.requestID),
 		ErrMsg:                      body.ErrMsg,
+		Details:                     body.details,
 		EncodedAuthorizationMessage: body.encodedAuthorizationMessage,
 		RetryAfter:                  retry.After(r.header, time.Now()),
 		Attempts:                    c.requests,

@@ -18,8 +18,8 @@ const (
 	maxSharedText = 1 << 20
 )
 
-// errServiceError reports that a list response has an error object, which the caller reads separately.
-var errServiceError = errors.New("the answer is an error object")
+// errServiceError reports that a response has an error code, which the caller reads separately.
+var errServiceError = errors.New("the response has an error code")
 
 // page is the body of a list response.
 type page struct {
@@ -27,14 +27,30 @@ type page struct {
 	tasks []ExportTask
 }
 
-// decodePage reads the whole of text as a list response.
+// decodePage reads the whole of text as a list response. It returns errServiceError if text has the code of
+// an error in one of the service's shapes.
 func decodePage(text string) (page, error) {
+	p, hasError, err := readPage(text)
+	if err == nil && !hasError {
+		return p, nil
+	}
+	body := parseErrorBody(text)
+	switch {
+	case body.refuses():
+		return page{}, errServiceError
+	case err == nil && body.ErrorCode == "" && body.ErrorMsg != "":
+		return page{}, errors.New("an error beside the data")
+	}
+	return p, err
+}
+
+// readPage reads a page and reports whether it has a member of error responses.
+func readPage(text string) (p page, hasError bool, err error) {
 	s, err := jsonscan.New(text)
 	if err != nil {
-		return page{}, err
+		return page{}, false, err
 	}
-	var p page
-	var hasTotal, hasData, hasError bool
+	var hasTotal, hasData bool
 	err = s.ReadObject(func(name string) (err error) {
 		switch name {
 		case "total":
@@ -43,9 +59,9 @@ func decodePage(text string) (page, error) {
 		case "data":
 			hasData = true
 			p.tasks, err = readTasks(s)
-		case "error":
-			hasError = !s.SkipNull()
-			if hasError {
+		case "error", "error_code", "errorCode", "code":
+			if !s.SkipNull() {
+				hasError = true
 				err = s.Skip()
 			}
 		default:
@@ -55,20 +71,18 @@ func decodePage(text string) (page, error) {
 	})
 	switch {
 	case err != nil:
-		return page{}, err
-	case hasError:
-		return page{}, errServiceError
+		return page{}, hasError, err
 	case !hasTotal:
-		return page{}, errors.New("total is missing")
+		return page{}, hasError, errors.New("total is missing")
 	case !hasData:
-		return page{}, errors.New("data is missing")
+		return page{}, hasError, errors.New("data is missing")
 	}
 	if len(text) > maxSharedText {
 		for i, task := range p.tasks {
 			p.tasks[i] = task.unshared()
 		}
 	}
-	return p, s.End()
+	return p, hasError, s.End()
 }
 
 // decodeTask reads the whole of text as a task. A null is the zero task.

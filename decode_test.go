@@ -129,7 +129,10 @@ func TestDecodePageRefuses(t *testing.T) {
 }
 
 func TestDecodePageFindsErrorObject(t *testing.T) {
-	for _, text := range []string{`{"error":{}}`, `{"total":1,"data":[],"error":{"error_code":"CDN.0001"}}`, `{"error":"x"}`} {
+	for _, text := range []string{
+		`{"error":{"code":"CDN.0001"}}`, `{"total":1,"data":[],"error":{"error_code":"CDN.0001"}}`, `{"total":1,"data":[],"code":1}`,
+		`{"total":"x","error_code":"CDN.0001"}`,
+	} {
 		_, err := decodePage(text)
 		assert.ErrorIs(t, err, errServiceError, text)
 	}
@@ -156,7 +159,7 @@ func FuzzDecodePage(f *testing.F) {
 	f.Add(`{"total":0,"data":null,"error":null}`)
 	f.Add(`{"data":[{},{"task_id":"\ud83d\ude00\ud83d"}],"total":2,"x":[1,{"y":-0.0e+1}]}`)
 	f.Add(`{"total":1,"total":2,"data":[]}`)
-	f.Add(`{"error":{"error_code":"CDN.0001"}}`)
+	f.Add(`{"error":{"error_code":"CDN.0001"},"code":0}`)
 	f.Add(`{"total":1,"data":[{"task_id":"a","task_id":null}]} `)
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := decodePage(text)
@@ -186,8 +189,10 @@ func referencePage(text string) (page, error) {
 	if hasTwice(text) {
 		return decodePage(text)
 	}
-	if e, ok := members["error"]; ok && string(e) != "null" {
-		return page{}, errServiceError
+	for _, name := range []string{"error", "error_code", "errorCode", "code"} {
+		if e, ok := members[name]; ok && string(e) != "null" {
+			return decodePage(text) // compared with encoding/json by the tests of parseErrorBody
+		}
 	}
 	var p page
 	var err error

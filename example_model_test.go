@@ -112,5 +112,5 @@ func ExampleListExportTasksResponse_UnmarshalJSON() {
 	}
 	// Output:
 	// daily is the first of 12
-	// cdn: ListExportTasksResponse: the answer is an error object
+	// cdn: ListExportTasksResponse: the response has an error code
 }

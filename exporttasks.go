@@ -34,9 +34,6 @@ func (c *CdnClient) list(ctx context.Context, op operation, request *ListExportT
 	op.method, op.query = http.MethodGet, request.query()
 	op.decode = func(text string) (err error) {
 		decoded, err = decodePage(text)
-		if err != nil && parseErrorBody(text).found() {
-			return errServiceError
-		}
 		return err
 	}
 	got, err := c.do(ctx, op)

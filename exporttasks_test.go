@@ -137,11 +137,11 @@ func TestGetExportTaskChecksTheAnswer(t *testing.T) {
 }
 
 func TestErrorsNameTheOperation(t *testing.T) {
-	client := answering(t, 403, `{"error":{"error_code":"CDN.0403","error_msg":"no"}}`)
+	client := answering(t, 400, `{"error":{"error_code":"CDN.0001","error_msg":"no"}}`)
 	_, err := client.GetExportTask(t.Context(), "x")
-	assert.EqualError(t, err, "cdn: GetExportTask: 403 Forbidden: CDN.0403: no (request id r-1)")
+	assert.EqualError(t, err, "cdn: GetExportTask: 400 Bad Request: CDN.0001: no (request id r-1)")
 	_, err = client.CreateExportTask(t.Context(), &cdn.CreateExportTaskRequest{})
-	assert.EqualError(t, err, "cdn: CreateExportTask: 403 Forbidden: CDN.0403: no (request id r-1)")
+	assert.EqualError(t, err, "cdn: CreateExportTask: 400 Bad Request: CDN.0001: no (request id r-1)")
 }
 
 func TestCreateExportTaskMakesATask(t *testing.T) {

@@ -51,15 +51,6 @@ var errorCode = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*\.[0-9]+$`)
 
 func isErrorCode(code string) bool { return errorCode.MatchString(code) }
 
-// isSuccessCode reports whether a code says that all is well.
-func isSuccessCode(code string) bool {
-	switch strings.ToLower(code) {
-	case "0", "200", "201", "202", "ok", "success":
-		return true
-	}
-	return false
-}
-
 // hasErrorText reports whether the member "error" says anything. An empty object and null do not.
 func hasErrorText(member json.RawMessage) bool {
 	switch strings.Join(strings.Fields(string(member)), "") {

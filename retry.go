@@ -137,9 +137,7 @@ func isRetryable(c *call, err error) bool {
 }
 
 // isTransientResponse reports whether the service may respond otherwise to the same request later.
-func isTransientResponse(e *APIError) bool {
-	return e.ErrorCode == "CDN.0000" || retry.IsTransientStatus(e.StatusCode)
-}
+func isTransientResponse(e *APIError) bool { return e.transient() }
 
 // retryAfterOf returns the delay that a response asks for, or 0.
 func retryAfterOf(err error) time.Duration {

@@ -180,7 +180,7 @@ func TestErrorObjectInASuccess(t *testing.T) {
 		transport, _ := inOrder(answering(200, body))
 		_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 		require.ErrorIs(t, err, ErrUnauthorized)
-		assert.EqualError(t, err, "cdn: ListExportTasks: 200 OK: APIGW.0301: Incorrect IAM authentication information")
+		assert.EqualError(t, err, "cdn: ListExportTasks: 200 OK: APIGW.0301: Incorrect IAM authentication information; check the access key, the secret key and the clock")
 	}
 }
 

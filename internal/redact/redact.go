@@ -124,6 +124,17 @@ func unescapeHex(text string, from, to int) (byte, int) {
 	return byte(number), to
 }
 
+// separator matches what stands between a name and its value, in headers, in JSON and in dumps of maps.
+const separator = `[\\"']*\s*(?:[:=]|\\u003d|%3d)\s*[\[\\"']*`
+
+// echoedSecret matches a token or a signature in an echoed request by its name. Shorter values are no secrets.
+var echoedSecret = regexp.MustCompile(`(?i)((?:x-(?:security|auth|subject)-|security_?)token` + separator + `)` +
+	`(?:[^\s"',;\]\\]|\\[^\s"nrt]){16,}` +
+	`|(signature` + separator + `)[0-9a-f]{16,}`)
+
+// Headers returns text without the signatures and tokens of an echoed request.
+func Headers(text string) string { return echoedSecret.ReplaceAllString(text, "${1}${2}"+Redacted) }
+
 // linkQuery matches a link with a query within a text, also if its end is missing.
 var linkQuery = regexp.MustCompile(`(?i)(https?:[^\s"<>?]+?)(?:\?|\\u003f)[^\s"<>]+`)
 

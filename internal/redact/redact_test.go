@@ -116,6 +116,27 @@ func FuzzSecret(f *testing.F) {
 // no escape of an escape.
 func isNoKeyCharacter(r rune) bool { return r <= ' ' || r > '~' || r == '%' || r == '\\' }
 
+func TestHeaders(t *testing.T) {
+	hex := strings.Repeat("0123456789abcdef", 4)
+	tests := []struct{ name, text, want string }{
+		{"authorization", "Access=AK, SignedHeaders=host, Signature=" + hex + ", x", "Access=AK, SignedHeaders=host, Signature=[redacted], x"},
+		{"signature in JSON", `{"signature": "` + hex + `"}`, `{"signature": "[redacted]"}`},
+		{"signature, escaped", `Signature\u003d` + hex + ` Signature%3D` + hex, `Signature\u003d[redacted] Signature%3D[redacted]`},
+		{"signature cut off", "Signature=" + hex[:16], "Signature=[redacted]"},
+		{"token as header", "x-security-token:gQ9jbi1ub3J0aC00/+==\nhost:x", "x-security-token:[redacted]\nhost:x"},
+		{"token in a map", "map[X-Auth-Token:[gQ9jbi1ub3J0aC00/+==] A:[b]]", "map[X-Auth-Token:[[redacted]] A:[b]]"},
+		{"token in JSON", `{"X-Subject-Token":["gQ9jbi1ub3J0aC00\/\u002b=="],"a":"b"}`, `{"X-Subject-Token":["[redacted]"],"a":"b"}`},
+		{"token in JSON in JSON", `{\"securityToken\":\"gQ9jbi1ub3J0aC00zz\"}`, `{\"securityToken\":\"[redacted]\"}`},
+		{"token before an escaped line break", `X-Security-Token:gQ9jbi1ub3J0aC00zz\nhost:x`, `X-Security-Token:[redacted]\nhost:x`},
+		{"words about a signature", "signature: does not match, verify aksk signature fail", "signature: does not match, verify aksk signature fail"},
+		{"words about a token", "X-Auth-Token not found; x-security-token: missing", "X-Auth-Token not found; x-security-token: missing"},
+		{"hash", "the hash is " + hex, "the hash is " + hex},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { assert.Equal(t, test.want, Headers(test.text)) })
+	}
+}
+
 func FuzzExcerpt(f *testing.F) {
 	f.Add("a\n b", 10)
 	f.Fuzz(func(t *testing.T, text string, limit int) {
