@@ -70,6 +70,8 @@ type APIError struct {
 	StatusCode int
 	// RequestID names the request to the vendor's support. It is empty if the response had none.
 	RequestID string
+	// HostID names the object store's server to the vendor's support; empty for the service's own responses.
+	HostID string
 	ErrMsg
 	// Details is what the response says beside its message, in one printable line of at most 4 KiB. JSON
 	// that is no string is kept as JSON. The text of the error shows at most 200 bytes of it.
