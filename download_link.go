@@ -1,0 +1,105 @@
+package cdn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"example.com/huaweicloud/cdn/internal/redact"
+	"example.com/huaweicloud/cdn/internal/transfer"
+)
+
+// linkSource gets the links to the file of a task.
+type linkSource struct {
+	client *CdnClient
+	taskID string
+	// ended is when the task ended; zero if the service was not asked.
+	ended time.Time
+}
+
+// link gets a link from the service. The error says why there is none.
+func (s *linkSource) link(ctx context.Context) (*url.URL, error) {
+	const name = "GetExportTask"
+	task, err := s.client.getTask(ctx, operation{name: name}, s.taskID)
+	if err != nil {
+		return nil, inStep(name, err)
+	}
+	s.ended = task.UpdateTime
+	switch {
+	case task.Status == ExportTaskFail:
+		return nil, ErrTaskFailed
+	case task.Status != ExportTaskSuccess:
+		return nil, fmt.Errorf("%w: it has the status %q", ErrTaskNotFinished, redact.Excerpt(string(task.Status), redact.Short))
+	case task.DownloadLink == "":
+		return nil, fmt.Errorf("%w: the task is finished and has no download link", ErrMalformedResponse)
+	}
+	link, err := url.Parse(task.DownloadLink)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the download link is not a URL", ErrMalformedResponse)
+	}
+	return link, nil
+}
+
+// fileLifetime is how long an export can be downloaded, as the console says.
+const fileLifetime = 7 * 24 * time.Hour
+
+// withAge adds the age of the file to an error of the store, if that is the likely cause.
+func (s *linkSource) withAge(err error) error {
+	var response *APIError
+	if !errors.As(err, &response) || response.Operation != storeOperation || s.ended.IsZero() {
+		return err
+	}
+	age := time.Since(s.ended)
+	if age <= fileLifetime || response.StatusCode != http.StatusForbidden && response.StatusCode != http.StatusNotFound {
+		return err
+	}
+	return fmt.Errorf("%w; the task ended %d days ago, and an export can be downloaded for 7 days", err, age/(24*time.Hour))
+}
+
+// ofTransfer returns the error of [transfer.Copy] as one of this package:
+//
+//	transfer                                  this package
+//	*StoreError                               *APIError with the operation Download
+//	ErrMalformed                              ErrMalformedResponse
+//	errors of the source, the sink            unchanged
+//	the end of the context, its cause         unchanged
+//	errors of the connection, timeouts        unchanged; their texts are without keys already
+//
+// [transfer.Error] stays around the first three, with why there was no other attempt.
+func ofTransfer(err error) error {
+	var failure *transfer.Error
+	if !errors.As(err, &failure) {
+		return err
+	}
+	ours := *failure
+	var response *transfer.StoreError
+	switch {
+	case errors.As(failure.Cause, &response):
+		ours.Cause = inStep("object store", ofStore(response))
+	case errors.Is(failure.Cause, transfer.ErrMalformed):
+		ours.Cause = malformedFile{failure.Cause}
+	}
+	return &ours
+}
+
+// malformedFile gives an error that wraps [transfer.ErrMalformed] the identity of [ErrMalformedResponse].
+type malformedFile struct{ error }
+
+func (e malformedFile) Is(target error) bool { return target == ErrMalformedResponse }
+func (e malformedFile) Unwrap() error        { return e.error }
+
+// ofStore returns the error for a response of the object store.
+func ofStore(response *transfer.StoreError) *APIError {
+	return &APIError{
+		Operation:  storeOperation,
+		StatusCode: response.StatusCode,
+		RequestID:  response.RequestID,
+		HostID:     response.HostID,
+		ErrMsg:     ErrMsg{ErrorCode: response.Code, ErrorMsg: response.Message},
+		RetryAfter: response.RetryAfter,
+		Attempts:   response.Attempts,
+	}
+}

@@ -1,0 +1,104 @@
+// Package transfer copies a file from an object store: resumed only if the rest provably belongs to what is there,
+// started over otherwise, and complete only if the store says so. It knows nothing of export tasks.
+package transfer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// ErrMalformed is wrapped by errors about a link that is not allowed, and about a response that is not a file or a
+// part of the file that was begun.
+var ErrMalformed = errors.New("malformed response")
+
+// Config sets up [Copy]. All fields but Link and Report are needed.
+type Config struct {
+	// Client has the transport and the timeout of each attempt. Its cookies and its rules for redirects do not
+	// count.
+	Client    *http.Client
+	UserAgent string
+	Logger    *slog.Logger
+	// MaxAttempts is how many attempts in a row may bring no byte, and how often the file may be begun.
+	MaxAttempts int
+	// MinBackoff and MaxBackoff bound the delay between two attempts.
+	MinBackoff, MaxBackoff time.Duration
+	// AttemptTimeout is how long the store may bring nothing.
+	AttemptTimeout time.Duration
+	// Loopback allows links to this machine, also without encryption.
+	Loopback bool
+	// InsecureHTTP allows links without encryption to any other machine.
+	InsecureHTTP bool
+	// Link is the first link; nil for the source's. The source is asked if Link is refused or expired.
+	Link *url.URL
+	// Report is called at most 10 times a second, and at the end of a copy that succeeds. total is -1 if it is
+	// unknown. nil is for no reports.
+	Report func(written, total int64)
+}
+
+// Source returns a link to the file. It is called again if a link has expired or was refused. [Copy] returns its
+// errors unchanged.
+type Source func(ctx context.Context) (*url.URL, error)
+
+// Sink takes the bytes of a file. [Copy] returns its errors unchanged, or wrapped in an [*Error].
+type Sink interface {
+	io.Writer
+	// Restart drops what was written. The error is [errors.ErrUnsupported] if that cannot be done.
+	Restart() error
+}
+
+// Writer is a [Sink] that keeps what was written.
+type Writer struct{ io.Writer }
+
+// Restart returns [errors.ErrUnsupported].
+func (Writer) Restart() error { return errors.ErrUnsupported }
+
+// Copy copies the file of source to sink in constant memory, and returns how many bytes sink has of it. An error
+// that is not the source's or the context's is an [*Error].
+func Copy(ctx context.Context, config Config, source Source, sink Sink) (int64, error) {
+	d := &download{Config: config, source: source, sink: sink}
+	d.client = http.Client{Transport: config.Client.Transport, Timeout: config.Client.Timeout, CheckRedirect: d.checkRedirect}
+	d.forget()
+	err := d.run(ctx)
+	return d.written, err
+}
+
+// Error is the end of a copy that failed.
+type Error struct {
+	// Cause is the error of the last attempt: a [*StoreError], one that wraps [ErrMalformed], the sink's, or one
+	// of the connection.
+	Cause error
+	// Note says why there was no other attempt. It may be empty.
+	Note string
+	// Ended is the error of the context, if it ended in the delay before another attempt.
+	Ended error
+}
+
+// Error returns one line.
+func (e *Error) Error() string {
+	text := e.Cause.Error()
+	if e.Note != "" {
+		text += " (" + e.Note + ")"
+	}
+	if e.Ended != nil {
+		text = e.Ended.Error() + "; the last attempt before that: " + text
+	}
+	return text
+}
+
+// Unwrap returns Ended, if it is not nil, and Cause.
+func (e *Error) Unwrap() []error {
+	if e.Ended == nil {
+		return []error{e.Cause}
+	}
+	return []error{e.Ended, e.Cause}
+}
+
+// sinkError is an error of the sink, which no other attempt would mend.
+type sinkError struct{ error }
+
+func (e sinkError) Unwrap() error { return e.error }
