@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -40,42 +41,57 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// sandbox runs the program in this process; end stops it and returns its exit status.
+// sandbox is the program running in this process.
 type sandbox struct {
 	url, welcome string
-	end          func() int
+	end          func() int    // stops it and returns its exit status
+	rest         func() string // what it printed after the welcome; after end
+	stderr       lineWriter
 }
 
 func startSandbox(t *testing.T, args ...string) sandbox {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	reader, writer := io.Pipe()
-	status := make(chan int, 1)
+	status, stderr := make(chan int, 1), make(lineWriter, 100)
 	go func() {
-		status <- run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), writer, io.Discard)
+		status <- run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), streams{nil, writer, stderr})
 		_ = writer.Close()
 	}()
-	welcome := readWelcome(t, reader)
+	lines := bufio.NewReader(reader)
+	welcome := readWelcome(t, lines)
+	rest := make(chan string, 1)
+	go func() {
+		text, _ := io.ReadAll(lines)
+		rest <- string(text)
+	}()
 	end := func() int {
 		cancel()
 		return <-status
 	}
-	return sandbox{url: endpointIn(t, welcome), welcome: welcome, end: end}
+	return sandbox{endpointIn(t, welcome), welcome, end, func() string { return <-rest }, stderr}
+}
+
+// lineWriter is a writer whose writes a test can wait for.
+type lineWriter chan string
+
+func (w lineWriter) Write(p []byte) (int, error) {
+	w <- string(p)
+	return len(p), nil
 }
 
 // readWelcome reads up to the welcome's last line.
-func readWelcome(t *testing.T, r io.Reader) string {
+func readWelcome(t *testing.T, r *bufio.Reader) string {
 	t.Helper()
 	var text strings.Builder
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		text.WriteString(lines.Text() + "\n")
-		if strings.Contains(lines.Text(), "cdn.WithEndpoint(") {
+	for {
+		line, err := r.ReadString('\n')
+		require.NoError(t, err, "the welcome ends early: %s", text.String())
+		text.WriteString(line)
+		if strings.Contains(line, "cdn.WithEndpoint(") {
 			return text.String()
 		}
 	}
-	t.Fatalf("the welcome ends early: %s", text.String())
-	return ""
 }
 
 func endpointIn(t *testing.T, welcome string) string {
@@ -120,17 +136,25 @@ func TestServeFlags(t *testing.T) {
 	assert.Contains(t, page.Data[0].TaskName, "flux_", "it is the created one")
 }
 
-// The welcome can be pasted into a shell as it is, and sets what clients read.
+// The welcome can be pasted into a shell as it is, and sets what clients read. The farewell undoes it.
 func TestWelcomeIsForAShell(t *testing.T) {
-	s := startSandbox(t)
-	defer s.end()
-	for line := range strings.Lines(s.welcome) {
-		assert.Regexp(t, `^(#.*|export [A-Z_0-9]+=\S+)\n$`, line)
+	const show = `printf '%s|%s|%s|%s\n' "$CLOUD_SDK_AK" "$CLOUD_SDK_SK" "$CLOUD_SDK_SECURITY_TOKEN" "$HUAWEICLOUD_SDK_REGION_CDN_CN_NORTH_1"` + "\n"
+	s := startSandbox(t, "-fail", "list=503:1", "-quota", "20/1m", "-lag", "1s", "-latency", "1ms")
+	assert.Equal(t, 0, s.end())
+	farewell := s.rest()
+	for line := range strings.Lines(s.welcome + farewell) {
+		assert.Regexp(t, `^(#.*|export [A-Z_0-9]+=\S+|unset [A-Z_0-9 ]+)\n$`, line)
 	}
-	shell := exec.Command("sh", "-c", s.welcome+`printf '%s|%s|%s' "$CLOUD_SDK_AK" "$CLOUD_SDK_SK" "$HUAWEICLOUD_SDK_REGION_CDN_CN_NORTH_1"`)
-	out, err := shell.Output()
+	for _, setting := range []string{"# -fail list=503:1", "# -quota 20/1m", "# -lag 1s", "# -latency 1ms"} {
+		assert.Contains(t, s.welcome, setting+"\n")
+	}
+	out, err := exec.Command("sh", "-c", s.welcome+show+farewell+show).Output()
 	require.NoError(t, err)
-	assert.Equal(t, defaultAK+"|"+defaultSK+"|"+s.url, string(out))
+	assert.Equal(t, defaultAK+"|"+defaultSK+"||"+s.url+"\n|||\n", string(out))
+}
+
+func TestFarewellLeavesAGivenKey(t *testing.T) {
+	assert.NotContains(t, farewell(serveFlags{ak: defaultAK, sk: "given"}), "CLOUD_SDK_SK")
 }
 
 func TestWelcomeKeepsAGivenKeySecret(t *testing.T) {
@@ -155,7 +179,7 @@ func TestMistakes(t *testing.T) {
 		{"unknown flag", []string{"-unknown"}, 2, "flag provided but not defined: -unknown"},
 		{"bad number", []string{"-tasks", "x"}, 2, `invalid value "x"`},
 		{"negative tasks", []string{"-tasks", "-1"}, 2, "-tasks must not be negative"},
-		{"negative time", []string{"-export-time", "-1s"}, 2, "-export-time must not be negative"},
+		{"negative time", []string{"-export-time", "-1s"}, 2, "-export-time, -lag and -latency must not be negative"},
 		{"no key", []string{"-sk", ""}, 2, "-ak and -sk must not be empty"},
 		{"argument", []string{"extra"}, 2, `unexpected argument "extra"`},
 		{"all addresses", []string{"-addr", ":8086"}, 2, "-allow-remote"},
@@ -163,8 +187,24 @@ func TestMistakes(t *testing.T) {
 		{"another machine's", []string{"-addr", "192.0.2.1:80"}, 2, "-allow-remote"},
 		{"a name", []string{"-addr", "example.com:80"}, 2, "-allow-remote"},
 		{"no port", []string{"-addr", "127.0.0.1"}, 1, "missing port"},
-		{"address in use", []string{"-addr", address}, 1, "listen tcp " + address},
+		{"negative lag", []string{"-lag", "-1s"}, 2, "-export-time, -lag and -latency must not be negative"},
+		{"negative latency", []string{"-latency", "-1s"}, 2, "must not be negative"},
+		{"a quota without a time", []string{"-quota", "20"}, 2, "give requests per time, such as 20/1m"},
+		{"a quota of none", []string{"-quota", "0/1m"}, 2, "give requests per time, such as 20/1m"},
+		{"a quota of an odd time", []string{"-quota", "20/minute"}, 2, `"minute" is no time, such as 1m`},
+		{"an unknown fault", []string{"-fail", "SlowDwon"}, 2, `no fault is called "SlowDwon"`},
+		{"an unknown code", []string{"-fail", "CDN.9999"}, 2, `no fault is called "CDN.9999"`},
+		{"no fault", []string{"-fail", "list="}, 2, `no fault is called ""`},
+		{"an odd status", []string{"-fail", "99"}, 2, "status 99 is not from 200 to 599"},
+		{"faults of unknown requests", []string{"-fail", "get=503"}, 2, `no requests are called "get"`},
+		{"faults of no requests", []string{"-fail", "503:0"}, 2, `"0" is neither a number from 1 on nor a percentage`},
+		{"faults of too many percent", []string{"-fail", "503:101%"}, 2, `"101%" is neither`},
+		{"faults of odd requests", []string{"-fail", "503:x"}, 2, `"x" is neither`},
+		{"a control character", []string{"-\u009b31m"}, 2, `-\u009b31m`},
+		{"a mark of direction", []string{"\u202eabc"}, 2, `\u202eabc`},
+		{"address in use", []string{"-addr", address}, 1, address + " is in use, perhaps by another sandbox: stop it or give another -addr"},
 		{"impossible key", []string{"-addr", "127.0.0.1:0", "-sk", "a b"}, 1, "SecretKey"},
+		{"sign a file that is not there", []string{"sign", "-data", "@/nowhere", "POST", "http://127.0.0.1/"}, 1, "/nowhere"},
 		{"sign without a URL", []string{"sign", "GET"}, 2, "a method and a URL, not 1 arguments"},
 		{"sign with an unknown flag", []string{"sign", "-x"}, 2, "-x"},
 		{"sign an odd method", []string{"sign", "G T", "http://127.0.0.1/"}, 2, "invalid method"},
@@ -178,7 +218,7 @@ func TestMistakes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			assert.Equal(t, c.status, run(t.Context(), c.args, &stdout, &stderr))
+			assert.Equal(t, c.status, run(t.Context(), c.args, streams{nil, &stdout, &stderr}))
 			assert.Regexp(t, `^cdn-sandbox: [^\n]+\n$`, stderr.String(), "one line")
 			assert.Contains(t, stderr.String(), c.stderr)
 			assert.Empty(t, stdout.String())
@@ -199,7 +239,7 @@ func TestLoopback(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"-h"}, {"-help"}, {"sign", "-h"}} {
 		var stdout, stderr bytes.Buffer
-		assert.Equal(t, 0, run(t.Context(), args, &stdout, &stderr))
+		assert.Equal(t, 0, run(t.Context(), args, streams{nil, &stdout, &stderr}))
 		assert.Contains(t, stdout.String(), "usage: cdn-sandbox")
 		assert.Contains(t, stdout.String(), "-ak")
 		assert.Empty(t, stderr.String())
@@ -214,7 +254,7 @@ func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 func TestOutputThatCannotBeWritten(t *testing.T) {
 	for _, args := range [][]string{{"-addr", "127.0.0.1:0"}, {"sign", "GET", "http://127.0.0.1/"}} {
 		var stderr bytes.Buffer
-		assert.Equal(t, 1, run(t.Context(), args, fullDisk{}, &stderr))
+		assert.Equal(t, 1, run(t.Context(), args, streams{nil, fullDisk{}, &stderr}))
 		assert.Contains(t, stderr.String(), syscall.ENOSPC.Error())
 	}
 }
@@ -245,7 +285,7 @@ func TestSign(t *testing.T) {
 			}
 			var stdout, stderr bytes.Buffer
 			args := append(append([]string{"sign"}, c.args...), c.method, c.url)
-			require.Equal(t, 0, run(t.Context(), args, &stdout, &stderr), stderr.String())
+			require.Equal(t, 0, run(t.Context(), args, streams{nil, &stdout, &stderr}), stderr.String())
 			assert.NotContains(t, stdout.String(), defaultSK)
 
 			response, err := http.DefaultClient.Do(signedRequest(t, c.method, c.url, c.body, stdout.String()))
@@ -253,6 +293,20 @@ func TestSign(t *testing.T) {
 			require.NoError(t, response.Body.Close())
 			assert.Equal(t, c.want, response.StatusCode)
 		})
+	}
+}
+
+func TestSignReadsTheBody(t *testing.T) {
+	setKeys(t, "", "", "")
+	const body, url = "{\"stat_type\":\"flux\"}\n", "http://127.0.0.1:8086/v1/cdn/statistics/export-tasks"
+	file := filepath.Join(t.TempDir(), "export.json")
+	require.NoError(t, os.WriteFile(file, []byte(body), 0o600))
+	for data, stdin := range map[string]string{body: "not read", "@" + file: "not read", "@-": body} {
+		var stdout, stderr bytes.Buffer
+		status := run(t.Context(), []string{"sign", "-data", data, "POST", url}, streams{strings.NewReader(stdin), &stdout, &stderr})
+		require.Equal(t, 0, status, stderr.String())
+		signer := cdn.Signer{AccessKey: defaultAK, SecretKey: defaultSK}
+		assert.NoError(t, signer.Verify(signedRequest(t, "POST", url, body, stdout.String()), time.Now()), data)
 	}
 }
 
@@ -294,7 +348,7 @@ func TestSignTakesKeysFromFlagsThenTheEnvironment(t *testing.T) {
 			setKeys(t, c.ak, c.sk, c.token)
 			const url = "http://127.0.0.1:8086/v1"
 			var stdout, stderr bytes.Buffer
-			status := run(t.Context(), append(append([]string{"sign"}, c.args...), "GET", url), &stdout, &stderr)
+			status := run(t.Context(), append(append([]string{"sign"}, c.args...), "GET", url), streams{nil, &stdout, &stderr})
 			if c.mistake != "" {
 				assert.Equal(t, 2, status)
 				assert.Contains(t, stderr.String(), c.mistake)
@@ -326,7 +380,7 @@ func TestSignals(t *testing.T) {
 		stdout, err := program.StdoutPipe()
 		require.NoError(t, err)
 		require.NoError(t, program.Start())
-		readWelcome(t, stdout)
+		readWelcome(t, bufio.NewReader(stdout))
 		require.NoError(t, program.Process.Signal(signal))
 		assert.NoError(t, program.Wait(), "exit status 0 after %v", signal)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -20,19 +21,23 @@ import (
 
 const signUsage = "usage: cdn-sandbox sign [flags] METHOD URL"
 
-// sign prints the headers that a request needs to be accepted during the next 15 minutes.
-func sign(ctx context.Context, args []string, stdout io.Writer) error {
+// sign prints the headers with which a request is accepted during the next 15 minutes.
+func sign(ctx context.Context, args []string, std streams) error {
 	flags := flag.NewFlagSet("cdn-sandbox sign", flag.ContinueOnError)
 	ak := flags.String("ak", "", "access key (default $CLOUD_SDK_AK with $CLOUD_SDK_SECURITY_TOKEN, else the sandbox's)")
 	sk := flags.String("sk", "", "secret key (default $CLOUD_SDK_SK, else the sandbox's)")
-	data := flags.String("data", "", "body of the request")
-	if err := parse(flags, args, signUsage, stdout); err != nil {
+	data := flags.String("data", "", "body of the request; @FILE reads it from a file, @- from standard input")
+	if err := parse(flags, args, signUsage, std.out); err != nil {
 		return err
 	}
 	if flags.NArg() != 2 {
 		return usageError{fmt.Errorf("sign takes a method and a URL, not %d arguments (-h shows the usage)", flags.NArg())}
 	}
-	request, err := http.NewRequestWithContext(ctx, flags.Arg(0), flags.Arg(1), strings.NewReader(*data))
+	body, err := readBody(*data, std.in)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, flags.Arg(0), flags.Arg(1), bytes.NewReader(body))
 	if err != nil {
 		return usageError{err}
 	}
@@ -46,10 +51,23 @@ func sign(ctx context.Context, args []string, stdout io.Writer) error {
 	if err := signer.Sign(request, time.Now()); err != nil {
 		return err
 	}
-	return printHeader(stdout, request.Header)
+	return printHeader(std.out, request.Header)
 }
 
-// checkURL refuses what net/http takes for a path, or for another scheme, and would sign without a host.
+// readBody returns the body that -data stands for.
+func readBody(data string, stdin io.Reader) ([]byte, error) {
+	name, isFile := strings.CutPrefix(data, "@")
+	switch {
+	case !isFile:
+		return []byte(data), nil
+	case name == "-":
+		return io.ReadAll(stdin)
+	default:
+		return os.ReadFile(name)
+	}
+}
+
+// checkURL refuses a URL without a host or of another scheme: it would be signed without a host.
 func checkURL(u *url.URL) error {
 	if (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" {
 		return nil
@@ -57,9 +75,9 @@ func checkURL(u *url.URL) error {
 	return usageError{errors.New("the URL needs http:// or https:// and a host")}
 }
 
-// chooseKeys takes each key from its flag, else from the environment. The sandbox's own stand in only
-// where the environment has neither: beside half of a pair they would be a mistake that shows as a
-// refused signature.
+// chooseKeys takes each key from its flag, else from the environment. The sandbox's own keys are used only if
+// the environment has neither: beside half of a pair they would be a mistake that shows as a refused
+// signature.
 func chooseKeys(ak, sk string) (cdn.Signer, error) {
 	envAK, envSK := os.Getenv("CLOUD_SDK_AK"), os.Getenv("CLOUD_SDK_SK")
 	if envAK == "" && envSK == "" {
