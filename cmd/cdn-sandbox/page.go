@@ -99,7 +99,7 @@ func (p *page) view(server *cdntest.Server, now time.Time) view {
 		v.Requests = append(v.Requests, requestView{
 			seenRequest: request,
 			Time:        request.At.UTC().Format("15:04:05.000"),
-			Kind:        statusKind(request.Status),
+			Kind:        requestKind(request),
 			Duration:    duration(request.Took),
 		})
 	}
@@ -144,12 +144,12 @@ func taskKind(status cdn.ExportTaskStatus) string {
 	}
 }
 
-// statusKind names the colour of a response's status.
-func statusKind(status int) string {
+// requestKind names the colour of what became of a request.
+func requestKind(r seenRequest) string {
 	switch {
-	case status == http.StatusTooManyRequests:
+	case r.Status == http.StatusTooManyRequests:
 		return "open"
-	case status >= 200 && status < 400:
+	case r.Status >= 200 && r.Status < 400 && r.Code == "":
 		return "good"
 	default:
 		return "bad"

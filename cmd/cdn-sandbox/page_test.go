@@ -153,6 +153,19 @@ func TestRequestLogKeepsTheLast(t *testing.T) {
 	assert.Equal(t, 404, last[0].Status)
 }
 
+// A business error comes with 200, and so shows its code.
+func TestRequestsThatAreRefused(t *testing.T) {
+	s := startSandbox(t, "-no-auth", "-fail", "create=CDN.0005", "-fail", "list=APIGW.0308", "-fail", "download=SlowDown")
+	defer s.end()
+	outcome(http.MethodPost, s.url+tasksPath)
+	outcome(http.MethodGet, s.url+tasksPath)
+	outcome(http.MethodGet, s.url+"/files/a")
+	text := get(t, s.url+"/")
+	for _, want := range []string{`"pill bad">200 CDN.0005<`, `"pill open">429 APIGW.0308<`, `"pill bad">503 SlowDown<`} {
+		assert.Contains(t, text, want)
+	}
+}
+
 func TestRequestsWithoutAResponse(t *testing.T) {
 	log := new(requestLog)
 	handler := log.middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +22,7 @@ type seenRequest struct {
 	Method string
 	Target string // what was asked for, escaped by visible
 	Status int    // of the response; 0: there was none
+	Code   string // of the error in the response, also of one that came with 200
 	Took   time.Duration
 }
 
@@ -28,12 +31,12 @@ func (r seenRequest) String() string {
 	return fmt.Sprintf("%s %s %s %s %v", r.At.Format("15:04:05.000"), r.Method, r.Target, r.Outcome(), r.Took.Round(10*time.Microsecond))
 }
 
-// Outcome returns the status, or a dash if there was no response.
+// Outcome returns the status and the error code, or a dash if there was no response.
 func (r seenRequest) Outcome() string {
 	if r.Status == 0 {
 		return "-"
 	}
-	return fmt.Sprint(r.Status)
+	return strings.TrimSpace(fmt.Sprint(r.Status, " ", r.Code))
 }
 
 // requestLog keeps the last requests and prints a line for each if it has a logger.
@@ -50,7 +53,7 @@ func (l *requestLog) middleware(next http.Handler) http.Handler {
 		seen := seenRequest{At: time.Now(), Method: visible(r.Method), Target: target(r)}
 		recorder := &statusRecorder{ResponseWriter: w}
 		defer func() { // next panics to break a connection
-			seen.Status, seen.Took = recorder.status, time.Since(seen.At)
+			seen.Status, seen.Code, seen.Took = recorder.status, recorder.code(), time.Since(seen.At)
 			l.add(seen)
 		}()
 		next.ServeHTTP(recorder, r)
@@ -86,10 +89,26 @@ func (l *requestLog) newestFirst() []seenRequest {
 	return last
 }
 
-// statusRecorder notes the status of a response.
+// errorCode finds the error code in the body of a response.
+var errorCode = regexp.MustCompile(`"error_code":"([A-Z]+\.\d+)"|<Code>(\w+)</Code>`)
+
+// keepBody is how much of a body is kept to find an error code in it.
+const keepBody = 256
+
+// statusRecorder notes the status of a response and how its body begins.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
+	start  []byte
+}
+
+// code returns the error code of the response, empty if there is none. A file is no error, whatever is in it.
+func (w *statusRecorder) code() string {
+	match := errorCode.FindSubmatch(w.start)
+	if match == nil || w.Header().Get("Content-Type") == "application/octet-stream" {
+		return ""
+	}
+	return string(match[1]) + string(match[2])
 }
 
 // Unwrap lets faults reach the connection.
@@ -108,5 +127,6 @@ func (w *statusRecorder) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
+	w.start = append(w.start, p[:min(len(p), keepBody-len(w.start))]...)
 	return w.ResponseWriter.Write(p)
 }
