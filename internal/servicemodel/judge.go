@@ -11,6 +11,7 @@ import (
 type Version struct {
 	At      time.Time
 	Status  string
+	Created bool // the first version
 	Silent  bool // the stamp is that of the version before
 	Removed bool
 	// ListedAt and LookedUpAt are the moments from which each list, or look-up by id, shows this version or a
@@ -46,15 +47,15 @@ func (s *Service) Task(id string) (Task, bool) {
 	return Task{}, false
 }
 
-// Versions returns what each task has been since the beginning, the oldest first. A task of Fill begins
-// with its first change.
+// Versions returns what each task has been, the oldest first. A task of Fill begins with a version without
+// times, if it has changed at all.
 func (s *Service) Versions() map[string][]Version {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance()
 	versions := make(map[string][]Version)
 	for i, c := range s.history {
-		v := Version{At: c.at, Removed: c.after == nil}
+		v := Version{At: c.at, Created: c.before == nil, Removed: c.after == nil}
 		shownAt := c.at
 		if c.after != nil {
 			v.Status = c.after.Status
@@ -63,6 +64,9 @@ func (s *Service) Versions() map[string][]Version {
 		}
 		v.ListedAt = s.caughtUp(i, s.knobs.List, shownAt)
 		v.LookedUpAt = s.caughtUp(i, s.knobs.Lookup, c.at)
+		if versions[c.id] == nil && c.before != nil {
+			versions[c.id] = []Version{{Status: c.before.Status}}
+		}
 		versions[c.id] = append(versions[c.id], v)
 	}
 	return versions
@@ -113,4 +117,18 @@ func (s *Service) Before(f func(Request)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.before = f
+}
+
+// CreatedBy returns the ids of the tasks that requests of owner created, removed ones too.
+func (s *Service) CreatedBy(owner string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance()
+	var ids []string
+	for _, c := range s.history {
+		if c.before == nil && c.after.Owner == owner {
+			ids = append(ids, c.id)
+		}
+	}
+	return ids
 }

@@ -70,6 +70,7 @@ type Knobs struct {
 
 	// What others do to the account's tasks.
 	Every     time.Duration // the mean time between two changes by others; 0 is never
+	Changes   int           // how many changes others make at most; 0 is no limit
 	Creates   int           // the weights of what they do
 	Flips     int
 	Removals  int
@@ -97,7 +98,7 @@ type Knobs struct {
 const FutureBy = 48 * time.Hour
 
 // Draw returns knobs for seed, all drawn together. Each knob is at its ideal value about half the time,
-// so that single faults and combinations are both frequent. Quota stays off.
+// so that single faults and combinations are both frequent. Latency is always there, Quota stays off.
 func Draw(seed uint64) Knobs {
 	d := drawer{rand.New(rand.NewPCG(seed, 0x6b6e6f6273))}
 	k := Knobs{Seed: seed, Nodes: 1}
@@ -162,6 +163,7 @@ func (d drawer) changes(k *Knobs) {
 		return
 	}
 	k.Every = d.upTo([]time.Duration{200 * time.Millisecond, 2 * time.Second, 20 * time.Second}[d.IntN(3)])
+	k.Changes = []int{5, 50, 500}[d.IntN(3)]
 	k.Creates, k.Flips, k.Removals = d.IntN(4), 1+d.IntN(6), d.IntN(4)
 	k.WorkMin = d.upTo(time.Minute)
 	k.WorkMax = k.WorkMin + d.upTo(2*time.Minute)
@@ -191,9 +193,8 @@ func (d drawer) failures(k *Knobs) {
 		k.Refused = 0.2 * d.Float64()
 	}
 	k.NamesTask = d.maybe(6)
-	if d.maybe(2) {
-		k.Latency = d.upTo(800 * time.Millisecond)
-	}
+	// No request is free, or a reader that never pauses would see no time pass.
+	k.Latency = d.upTo([]time.Duration{20 * time.Millisecond, 800 * time.Millisecond}[d.IntN(2)])
 }
 
 // String returns the knobs that are not at their ideal value, for the message of a failed test.

@@ -56,6 +56,7 @@ type Service struct {
 	skews   []time.Duration
 	limit   *limiter
 	created int // tasks made by create
+	changes int // by others
 	moves   int // changes that moved a task in the list
 	log     []Request
 	before  func(Request)
@@ -121,7 +122,8 @@ type Change struct {
 	Remove bool
 }
 
-// Apply makes a change after a delay, or at once for 0. A task that is unknown is created.
+// Apply makes a change after a delay, or at once for 0. A task that is unknown is created. From then on others
+// leave the task alone.
 func (s *Service) Apply(after time.Duration, c Change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,6 +148,7 @@ func (s *Service) apply(at time.Time, c Change) {
 		s.commit(at, c.ID, task)
 	default:
 		s.setStatus(at, old, c.Status, c.Silent)
+		s.tasks[c.ID].scripted = true
 	}
 }
 
@@ -187,6 +190,9 @@ func (s *Service) advance() time.Time {
 		at := s.nextAt
 		s.byOthers(at)
 		s.nextAt = at.Add(s.gap())
+		if s.changes++; s.changes == s.knobs.Changes {
+			s.knobs.Every = 0
+		}
 	}
 }
 

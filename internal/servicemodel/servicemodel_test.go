@@ -475,7 +475,7 @@ func TestDrawUsesEveryKnob(t *testing.T) {
 	}
 	for _, name := range []string{
 		"Nodes", "Skew", "Future", "Stamps", "Silent", "NoStamp", "Order", "Ties", "ListLag", "List", "Lookup",
-		"PageCap", "TotalLag", "TotalOff", "Every", "Creates", "Flips", "Removals", "WorkMin", "Fails", "Retention",
+		"PageCap", "TotalLag", "TotalOff", "Every", "Changes", "Creates", "Flips", "Removals", "WorkMin", "Fails", "Retention",
 		"ListFails", "LookupFails", "Lost", "LostLate", "Dropped", "Refused", "NamesTask", "Latency",
 	} {
 		assert.Greater(t, seen[name], 20, name)
