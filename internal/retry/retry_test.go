@@ -3,6 +3,7 @@ package retry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -131,4 +132,15 @@ func TestProxyError(t *testing.T) {
 	assert.EqualError(t, AsProxyError(wrapped), "the proxy responded to CONNECT with 502 Bad Gateway")
 	assert.Same(t, err, AsProxyError(&url.Error{Err: err}))
 	assert.Nil(t, AsProxyError(io.EOF))
+}
+
+// selfReporting is an error that knows by itself whether it is transient.
+type selfReporting bool
+
+func (e selfReporting) Error() string   { return "http2: status" }
+func (e selfReporting) Transient() bool { return bool(e) }
+
+func TestIsTransient_error_that_reports_it(t *testing.T) {
+	assert.True(t, IsTransient(fmt.Errorf("wrapped: %w", selfReporting(true))))
+	assert.False(t, IsTransient(fmt.Errorf("wrapped: %w", selfReporting(false))))
 }

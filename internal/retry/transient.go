@@ -22,13 +22,17 @@ func IsTransientStatus(status int) bool {
 }
 
 // IsTransient reports whether err is a failure of a connection that the next connection may not have: a
-// timeout, a reset, a lookup that failed for now, a proxy in trouble. TLS failures and unknown hosts are not.
+// timeout, a reset, a lookup that failed for now, a proxy in trouble. TLS failures and unknown hosts are not. An
+// error with a method Transient reports it by itself.
 func IsTransient(err error) bool {
 	var lookup *net.DNSError
 	var operation *net.OpError
 	var header textproto.ProtocolError // a response that was cut within a line of its header
 	var proxy *ProxyError
+	var other interface{ Transient() bool }
 	switch {
+	case errors.As(err, &other):
+		return other.Transient()
 	case isTLSFailure(err):
 		return false
 	case errors.As(err, &proxy):
