@@ -247,14 +247,3 @@ func (o *options) endpointFinder() (func() (*url.URL, error), error) {
 	_, err := find()
 	return find, err
 }
-
-// credentialSource is where the client's credentials come from.
-func (o *options) credentialSource() *credentialSource {
-	switch {
-	case o.keys != nil:
-		return staticSource(credentials{signer: *o.keys})
-	case o.official != nil:
-		return officialSource(o.official, o.transport(), o.logger)
-	}
-	return defaultSource(defaultPlaces(), o.transport(), o.logger)
-}

@@ -15,7 +15,7 @@ type handler func(ctx context.Context, c *call) error
 // order of this function, read upwards, is the order of a request.
 func newPipeline(o *options) handler {
 	clock := &clock{}
-	keys := o.credentialSource()
+	keys := o.credentialSource(clock.now)
 	// One request to the user's *http.Client, within the time of one attempt.
 	next := newSender(o).send
 	// Each attempt has a signature of its own, since a signature is good for 15 minutes only.
