@@ -42,7 +42,8 @@ func emptyEnvironment(t *testing.T) {
 }
 
 // instance serves the two link-local addresses of a machine in the cloud: the metadata service's and the pod
-// agent's. It is a loopback server, and all connections of http.DefaultTransport lead to it while the test runs.
+// agent's. It is a loopback server. All connections of http.DefaultTransport to other hosts than loopback ones lead to
+// it while the test runs.
 type instance struct {
 	mu sync.Mutex
 	// metadata and pod serve requests for credentials; nil responds with 404.
@@ -64,8 +65,11 @@ func newInstance(t *testing.T) *instance {
 	before := http.DefaultTransport
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if host, _, err := net.SplitHostPort(address); err != nil || !isLoopback(host) {
+				address = server.Listener.Addr().String()
+			}
+			return new(net.Dialer).DialContext(ctx, network, address)
 		},
 	}
 	http.DefaultTransport = transport
