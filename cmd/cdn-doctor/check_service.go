@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/huaweicloud/cdn"
+)
+
+// maxClockError is how far a clock may be off without notice. The service refuses more than 15 minutes.
+const maxClockError = 2 * time.Minute
+
+// checkService reports whether the service accepted the first request.
+func (d *doctor) checkService(err error) bool {
+	offset, known := d.checkClock()
+	if !d.checkSignature(err, offset, known) {
+		d.report.skip("the signature was not accepted", slices.Concat(serviceChecks[2:], listChecks, storeChecks)...)
+		return false
+	}
+	if errors.Is(err, cdn.ErrForbidden) {
+		d.report.add("permission", broken, err.Error(), "give the user the CDN's statistics permission; check its enterprise project (CDN.0020, CDN.0021)")
+		d.report.skip("reading the list is not allowed", slices.Concat(serviceChecks[3:], listChecks, storeChecks)...)
+		return false
+	}
+	d.report.ok("permission", "reading the list is allowed")
+	if errors.Is(err, cdn.ErrThrottled) {
+		d.report.add("quota", broken, err.Error(), "wait a minute and run cdn-doctor again; other programs use the same quota")
+		d.report.skip("requests are refused for the quota", slices.Concat(listChecks, storeChecks)...)
+		return false
+	}
+	d.report.ok("quota", "the first request was not refused")
+	if err != nil {
+		d.report.add("list", broken, err.Error(), "if the error is the service's, give its request id to the vendor's support; else look for what stands between")
+		d.report.skip("there is no list", append(slices.Clone(listChecks[1:]), storeChecks...)...)
+		return false
+	}
+	return true
+}
+
+// checkClock returns how far the service's clock is ahead, and whether it is known.
+func (d *doctor) checkClock() (time.Duration, bool) {
+	e := d.observer.seen[0]
+	if e.date.IsZero() {
+		d.report.different("clock", "the response has no Date")
+		return 0, false
+	}
+	offset := e.date.Sub(e.received)
+	shown := offset.Round(time.Second)
+	if offset.Abs() > maxClockError {
+		d.report.add("clock", broken, fmt.Sprintf("the local clock is %v %s the service's", shown.Abs(), behindOrAhead(offset)),
+			"set the clock (NTP); the client corrects for it, other programs do not")
+		return offset, true
+	}
+	d.report.ok("clock", "%v from the service's", shown.Abs())
+	return offset, true
+}
+
+func behindOrAhead(offset time.Duration) string {
+	if offset > 0 {
+		return "behind"
+	}
+	return "ahead of"
+}
+
+// checkSignature reports whether the service accepted a signature.
+func (d *doctor) checkSignature(err error, offset time.Duration, known bool) bool {
+	switch {
+	case !errors.Is(err, cdn.ErrUnauthorized) && offset.Abs() > maxClockError && len(d.observer.seen) > 1:
+		d.report.ok("signature", "accepted, by the service's clock")
+		return true
+	case !errors.Is(err, cdn.ErrUnauthorized):
+		d.report.ok("signature", "accepted")
+		return true
+	}
+	advice := "check that access key and secret key belong together, are complete, and are not disabled; temporary keys also need their security token"
+	switch {
+	case strings.Contains(err.Error(), "AK access failed to reach the limit"):
+		advice = "the key is locked after too many refused signatures: stop all programs that use it with a wrong secret, wait 5 minutes"
+	case known && offset.Abs() > maxClockError:
+		advice = "the local clock is off, and its correction was not enough: set the clock first, then check the keys"
+	}
+	d.report.add("signature", broken, err.Error(), advice)
+	return false
+}
