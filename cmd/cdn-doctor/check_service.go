@@ -48,9 +48,9 @@ func (d *doctor) checkClock() (time.Duration, bool) {
 		return 0, false
 	}
 	offset := e.date.Sub(e.received)
-	shown := offset.Round(time.Second)
+	shown := offset.Round(time.Second) // a Date has no fractions
 	if offset.Abs() > maxClockError {
-		d.report.add("clock", broken, fmt.Sprintf("the local clock is %v %s the service's", shown.Abs(), behindOrAhead(offset)),
+		d.report.add("clock", broken, fmt.Sprintf("the local clock is %v %s the service's", offset.Abs().Round(10*time.Second), behindOrAhead(offset)),
 			"set the clock (NTP); the client corrects for it, other programs do not")
 		return offset, true
 	}
