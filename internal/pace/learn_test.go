@@ -90,6 +90,34 @@ func TestLearn(t *testing.T) {
 		}
 	})
 
+	bubble("nothing had to wait: the quota is kept", func(t *testing.T) {
+		p := New(Config{})
+		l := &pacetest.Limiter{Kind: pacetest.Sliding, N: 20, Per: time.Minute}
+		saturate(t, p, l, withText, 2*time.Second)
+		for range 200 {
+			time.Sleep(time.Minute)
+			mustWait(t, p).Allowed()
+		}
+		assert.False(t, isForgotten(p))
+		assert.EqualValues(t, 20, p.share.size)
+	})
+
+	bubble("others used a part: one refusal decreases the share once", func(t *testing.T) {
+		p := learnt(t)
+		time.Sleep(2 * time.Minute)
+		turns := make([]*Turn, 20)
+		for i := range turns {
+			turns[i] = mustWait(t, p)
+		}
+		for _, turn := range turns[:15] {
+			turn.Allowed()
+		}
+		for _, turn := range turns[15:] {
+			turn.Refused(perMinute)
+		}
+		assert.InDelta(t, 14, p.share.size, 0.01)
+	})
+
 	bubble("quota raised: the new text counts at once", func(t *testing.T) {
 		p := New(Config{})
 		saturate(t, p, &pacetest.Limiter{Kind: pacetest.Sliding, N: 20, Per: time.Minute}, withText, 5*time.Minute)

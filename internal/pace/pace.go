@@ -82,8 +82,8 @@ func (p *Pacer) enqueue(class Class, limit time.Duration) (*waiter, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
-	if at := p.expect(class, len(*p.queue.of(class)), now); at > now && at > limit {
-		return nil, p.noTurn(at - now)
+	if err := p.check(class, len(*p.queue.of(class)), limit, now); err != nil {
+		return nil, err
 	}
 	p.queue.push(w)
 	p.serve(now)
@@ -124,32 +124,43 @@ func (p *Pacer) leave(ctx context.Context, w *waiter) (*Turn, error) {
 	switch {
 	case ctx.Err() != nil:
 		if w.turn != nil {
-			p.giveBack(w.turn, now)
+			p.giveBack(w.turn)
+			p.serve(now)
 		}
 		return nil, context.Cause(ctx)
 	case wasThere:
-		return nil, p.noTurn(p.expect(w.class, len(*p.queue.of(w.class)), now) - now)
+		return nil, p.noTurn(w.class, len(*p.queue.of(w.class)), now)
 	}
 	return w.turn, w.err
 }
 
-// expect returns when the turn comes of the request at index i of its class.
-func (p *Pacer) expect(class Class, i int, now time.Duration) time.Duration {
-	if !p.limited.Load() {
-		return now
+// check returns an error if the turn of the request at index i of its class cannot come in time, even if this
+// pacer's share of the quota grows.
+func (p *Pacer) check(class Class, i int, limit, now time.Duration) error {
+	if !p.limited.Load() || limit == never {
+		return nil
 	}
-	at := p.share.turn(1+p.queue.ahead(class, i), now, p.inFlight(), &p.history)
+	if at := p.expect(p.share.grown(), class, i, now); at <= now || at <= limit {
+		return nil
+	}
+	return p.noTurn(class, i, now)
+}
+
+func (p *Pacer) noTurn(class Class, i int, now time.Duration) error {
+	return &NoTurnError{Quota: p.quota(), Wait: p.expect(&p.share, class, i, now) - now}
+}
+
+// expect returns when the turn comes of the request at index i of its class, if the share stays as it is; now
+// if that depends on the outcome of a request.
+func (p *Pacer) expect(s *share, class Class, i int, now time.Duration) time.Duration {
+	at := s.turn(1+p.queue.ahead(class, i), now, p.inFlight(), &p.history)
 	if at == never {
-		return now // it depends on the outcome of a probe
+		return now
 	}
 	return at
 }
 
 func (p *Pacer) inFlight() int { return int(p.flying.Load()) }
-
-func (p *Pacer) noTurn(wait time.Duration) *NoTurnError {
-	return &NoTurnError{Quota: p.quota(), Wait: wait}
-}
 
 // quota returns what is known now.
 func (p *Pacer) quota() Quota {

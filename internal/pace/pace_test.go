@@ -26,6 +26,7 @@ func mustWait(t *testing.T, p *Pacer) *Turn {
 func learnt(t *testing.T) *Pacer {
 	t.Helper()
 	p := New(Config{})
+	time.Sleep(time.Hour)
 	for range 20 {
 		mustWait(t, p).Allowed()
 		time.Sleep(10 * time.Millisecond)
@@ -158,6 +159,46 @@ func TestWait(t *testing.T) {
 		}
 	})
 
+	bubble("another text while Retry-After lasts: both kept", func(t *testing.T) {
+		p, start := New(Config{}), time.Now()
+		first, second := mustWait(t, p), mustWait(t, p)
+		first.Refused(Hint{Requests: 20, Per: time.Second, RetryAfter: 5 * time.Minute})
+		second.Refused(Hint{Requests: 10, Per: time.Second})
+		mustWait(t, p).Allowed()
+		assert.InDelta(t, 300, time.Since(start).Seconds(), 1)
+	})
+
+	bubble("quota of a day used up: tried every three hours", func(t *testing.T) {
+		p, start := New(Config{}), time.Now()
+		mustWait(t, p).Allowed()
+		mustWait(t, p).Refused(Hint{Requests: 1, Per: 24 * time.Hour})
+		mustWait(t, p).Allowed()
+		assert.InDelta(t, 3, time.Since(start).Hours(), 0.1)
+	})
+
+	bubble("spaced turn unsent: the next request has it", func(t *testing.T) {
+		p := New(Config{})
+		mustWait(t, p).Refused(perMinute)
+		require.True(t, p.share.spaced)
+		mustWait(t, p).Unsent()
+		start := time.Now()
+		mustWait(t, p).Allowed()
+		assert.Zero(t, time.Since(start))
+	})
+
+	bubble("two requests refused at once: one pause", func(t *testing.T) {
+		p := New(Config{})
+		mustWait(t, p).Refused(Hint{})
+		mustWait(t, p).Allowed()
+		first, second := mustWait(t, p), mustWait(t, p)
+		pause := p.share.interval()
+		first.Refused(Hint{})
+		second.Refused(Hint{})
+		start := time.Now()
+		mustWait(t, p).Allowed()
+		assert.InEpsilon(t, max(firstProbe, pause), time.Since(start), 0.11)
+	})
+
 	bubble("refused with nothing: single probes at growing distances", func(t *testing.T) {
 		p, start := New(Config{}), time.Now()
 		mustWait(t, p).Refused(Hint{})
@@ -219,6 +260,49 @@ func TestWaitEnds(t *testing.T) {
 		assert.InDelta(t, 120, noTurn.Wait.Seconds(), 4)
 		begin("in time", Normal)
 		assert.Len(t, order(), 21)
+	})
+
+	bubble("more requests than the quota in the window: the wait is until there is room", func(t *testing.T) {
+		p := New(Config{})
+		flying := make([]*Turn, 30)
+		for i := range flying {
+			flying[i] = mustWait(t, p)
+		}
+		for i, turn := range flying {
+			time.Sleep(time.Second)
+			if i < 20 {
+				turn.Allowed()
+				continue
+			}
+			turn.Refused(perMinute)
+		}
+		_, err := p.Wait(t.Context(), Normal, time.Now().Add(time.Second))
+		var noTurn *NoTurnError
+		require.ErrorAs(t, err, &noTurn)
+		assert.InDelta(t, 11+61.2-30, noTurn.Wait.Seconds(), 0.1, "when 11 of 30 have left")
+	})
+
+	bubble("share smaller than the quota: a turn that needs more of it is waited for", func(t *testing.T) {
+		for _, hint := range []Hint{perMinute, {}} {
+			p := New(Config{})
+			mustWait(t, p).Refused(hint)
+			mustWait(t, p).Allowed()
+			turn := 2 + int(90*time.Second/p.share.interval())
+			ctx, cancel := context.WithCancel(t.Context())
+			var all sync.WaitGroup
+			for range turn {
+				all.Go(func() {
+					_, err := p.Wait(ctx, Normal, time.Now().Add(63*time.Second))
+					if ctx.Err() == nil {
+						assert.NoError(t, err)
+					}
+				})
+			}
+			synctest.Wait()
+			assert.Equal(t, turn, p.queue.len(), "%+v", hint)
+			cancel()
+			all.Wait()
+		}
 	})
 
 	bubble("until has passed and the turn is there: given", func(t *testing.T) {

@@ -43,7 +43,7 @@ func (p *Pacer) wakeAt(at, now time.Duration) {
 }
 
 func (p *Pacer) grant(w *waiter, now time.Duration) {
-	w.turn = &Turn{pacer: p, event: p.share.event, probe: p.limited.Load() && p.share.block.on}
+	w.turn = &Turn{pacer: p, event: p.share.event, probe: p.share.block.on, at: now, before: p.share.last}
 	p.share.block.probing = w.turn.probe
 	p.share.last = now
 	p.flying.Add(1)
@@ -78,19 +78,18 @@ func (p *Pacer) allowed(t *Turn) {
 func (p *Pacer) unsent(t *Turn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.now()
-	p.giveBack(t, now)
-	p.serve(now)
+	p.giveBack(t)
+	p.serve(p.now())
 }
 
 // giveBack takes a turn back that was not used.
-func (p *Pacer) giveBack(t *Turn, now time.Duration) {
+func (p *Pacer) giveBack(t *Turn) {
 	p.flying.Add(-1)
 	if t.probe && t.event == p.share.event {
 		p.share.block.probing = false
 	}
-	if p.share.spaced && p.share.last == now {
-		p.share.last -= p.share.interval()
+	if !t.free && p.share.last == t.at {
+		p.share.last = t.before
 	}
 }
 
@@ -123,7 +122,6 @@ func (p *Pacer) adapt(t *Turn, hint Hint, now time.Duration) {
 		p.history.grow(2 * forgetAbove * quota.Requests)
 		s.learn(quota, now, p.inFlight(), &p.history)
 	case !fresh:
-		s.disown()
 	case s.isText():
 		s.shrink(now, p.inFlight(), &p.history)
 	default:
@@ -140,12 +138,10 @@ func (p *Pacer) evict(now time.Duration) {
 		line := p.queue.of(class)
 		for i := 0; i < len(*line); {
 			w := (*line)[i]
-			at := p.expect(class, i, now)
-			if at <= now || at <= w.limit {
+			if w.err = p.check(class, i, w.limit, now); w.err == nil {
 				i++
 				continue
 			}
-			w.err = p.noTurn(at - now)
 			p.queue.remove(w)
 			close(w.ready)
 		}

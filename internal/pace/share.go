@@ -60,6 +60,15 @@ func (s *share) interval() time.Duration {
 // gap returns the longest time without a request while some wait.
 func (s *share) gap() time.Duration { return max(longestGap, s.window/8) }
 
+// grown returns the share as large as it may soon be: the whole quota, or twice what was measured.
+func (s *share) grown() *share {
+	grown := *s
+	if grown.size *= 2; s.isText() {
+		grown.size = max(s.size, s.quota)
+	}
+	return &grown
+}
+
 // turn returns when the n-th next request may be sent, 1 for the next one, not before now. It is never if
 // that depends on the outcome of a request that was sent.
 func (s *share) turn(n int, now time.Duration, flying int, h *history) time.Duration {
@@ -103,7 +112,7 @@ func (s *share) slot(n int, now time.Duration, flying int, h *history) time.Dura
 // there may be more clients than the window has requests, or the text may be wrong about the window.
 func (s *share) least() float64 {
 	const shortest = 10 * time.Second
-	return max(math.Pow(0.5, float64(s.inARow)), float64(s.window)/float64(8*max(s.window, shortest)))
+	return max(math.Pow(0.5, float64(s.inARow-1)), float64(s.window)/float64(8*max(s.window, shortest)))
 }
 
 // learn takes over the quota in the text of a refusal. flying is how many requests have no outcome yet.

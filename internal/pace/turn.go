@@ -1,12 +1,16 @@
 package pace
 
+import "time"
+
 // Turn is the permission to send one request. Exactly one of its methods is called, once, when the request
 // has its outcome.
 type Turn struct {
-	pacer *Pacer
-	free  bool // given while no quota was known
-	event int  // number of the last refusal when the turn came
-	probe bool // the request shows whether a block is over
+	pacer  *Pacer
+	at     time.Duration // when the turn came
+	before time.Duration // when the turn before it came
+	free   bool          // given while no quota was known
+	event  int           // number of the last refusal when the turn came
+	probe  bool          // the request shows whether a block is over
 }
 
 // Allowed reports that the request was sent and not refused for the quota. It is also called if the response
