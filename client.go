@@ -16,7 +16,7 @@ const Version = "0.1.0"
 // CdnClient calls the export-tasks API of the CDN. It is safe for concurrent use; one client should
 // serve a whole program, since its connections are reused. Printing or logging it shows no secret.
 type CdnClient struct {
-	endpoint  func() (*url.URL, error)
+	endpoint  func() (endpoint, error)
 	pipeline  handler
 	userAgent string
 	poller    *poller
@@ -93,9 +93,9 @@ func (c *CdnClient) do(ctx context.Context, op operation) (*call, error) {
 	if err != nil {
 		return call, err
 	}
-	call.url = &url.URL{Scheme: endpoint.Scheme, Host: endpoint.Host, Path: exportTasksPath, RawQuery: op.query}
+	call.url = &url.URL{Scheme: endpoint.url.Scheme, Host: endpoint.url.Host, Path: exportTasksPath, RawQuery: op.query}
 	if err := c.pipeline(ctx, call); err != nil {
-		return call, call.describe(ctx, err)
+		return call, call.describe(ctx, endpoint.withSource(err))
 	}
 	return call, nil
 }

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -227,19 +226,23 @@ func defaultTransport() *http.Transport {
 	}
 }
 
-// endpointFinder finds where the calls go. An endpoint that is given, and a region that needs an
-// override, are looked at here; the file with the overrides of the built-in regions is read when
-// the finder is called first, so that building a client costs no I/O.
-func (o *options) endpointFinder() (func() (*url.URL, error), error) {
-	find := sync.OnceValues(func() (*url.URL, error) {
-		endpoint := o.endpoint
-		if endpoint == "" {
+// endpointFinder returns a function that finds where requests go. It checks an endpoint that is given, and a
+// region that needs an override. For a built-in region the function reads the file with the overrides when
+// it is first called, so that building a client does no I/O.
+func (o *options) endpointFinder() (func() (endpoint, error), error) {
+	find := sync.OnceValues(func() (endpoint, error) {
+		address, source := o.endpoint, "WithEndpoint"
+		if address == "" {
 			var err error
-			if endpoint, err = regionEndpoint(o.region); err != nil {
-				return nil, err
+			if address, source, err = regionEndpoint(o.region); err != nil {
+				return endpoint{}, err
 			}
 		}
-		return parseEndpoint(endpoint, o.insecureHTTP)
+		u, err := parseEndpoint(address, o.insecureHTTP)
+		if err != nil && o.endpoint == "" {
+			err = fmt.Errorf("%w; it comes from %s", err, source)
+		}
+		return endpoint{url: u, source: source}, err
 	})
 	if o.endpoint == "" && builtInEndpoint(o.region) != "" {
 		return find, nil

@@ -1,7 +1,10 @@
 package cdn
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -15,14 +18,14 @@ import (
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/region"
 )
 
-// DefaultRegion is the region of a client that names none. The service is global: a region only
-// picks the site that answers.
+// DefaultRegion is the region of a client without [WithRegion]. The service is global: a region only
+// selects the site that serves the requests.
 const DefaultRegion = "cn-north-1"
 
-// Regions lists the ids that [WithRegion] knows without an override, sorted.
+// Regions returns the ids that [WithRegion] takes without an override, sorted.
 func Regions() []string { return []string{"ap-southeast-1", "cn-north-1", "eu-west-101"} }
 
-// builtInEndpoint is the endpoint of a region as the vendor publishes it, or "".
+// builtInEndpoint returns the endpoint of a region as the vendor publishes it, or "".
 func builtInEndpoint(id string) string {
 	switch id {
 	case "ap-southeast-1", "cn-north-1":
@@ -33,42 +36,70 @@ func builtInEndpoint(id string) string {
 	return ""
 }
 
-// regionEndpoint is the endpoint of a region: the user's override where there is one, as the
-// vendor's core package finds it, else the published one. The first override that is looked for in
-// a process reads a file, and the core package keeps what it found for as long as the process runs.
-func regionEndpoint(id string) (string, error) {
-	override, err := overriddenEndpoint(id)
-	if err != nil || override != "" {
-		return override, err
-	}
-	if endpoint := builtInEndpoint(id); endpoint != "" {
-		return endpoint, nil
-	}
-	return "", invalid("Region", id, "is not one of "+strings.Join(Regions(), ", ")+", and no override names it")
+// endpoint is where requests go, and what the user set to send them there.
+type endpoint struct {
+	url    *url.URL
+	source string // an option, a variable or a file; "" for a built-in region
 }
 
-// regionsMu guards the caches of overrides, which the vendor's core package shares between all its
-// users and does not lock.
+// regionEndpoint returns the endpoint of a region and its source: the user's override, as the vendor's core
+// package reads it, or the published endpoint with the source "". The first lookup of an override in a
+// process reads a file. The core package keeps what it read while the process runs.
+func regionEndpoint(id string) (address, source string, err error) {
+	address, source, err = overriddenEndpoint(id)
+	if err != nil || address != "" {
+		return address, source, err
+	}
+	if address := builtInEndpoint(id); address != "" {
+		return address, "", nil
+	}
+	return "", "", invalid("Region", id, "is not one of "+strings.Join(Regions(), ", ")+", and no override names it")
+}
+
+// regionsMu guards the caches of the vendor's core package, which has no lock of its own.
 var regionsMu sync.Mutex
 
-// overriddenEndpoint asks the vendor's core package, whose reader panics on a file that it cannot read.
-func overriddenEndpoint(id string) (endpoint string, err error) {
+// overriddenEndpoint returns the override of a region from the environment or the regions file, and its
+// source. The vendor's reader panics if it cannot read the file.
+func overriddenEndpoint(id string) (address, source string, err error) {
 	regionsMu.Lock()
 	defer regionsMu.Unlock()
 	defer func() {
 		if cause := recover(); cause != nil {
-			endpoint, err = "", regionsFileError(cause)
+			address, source, err = "", "", regionsFileError(cause)
 		}
 	}()
-	found := region.DefaultProviderChain("CDN").GetRegion(id)
-	if found == nil || len(found.Endpoints) == 0 {
-		return "", nil
+	if found := region.NewEnvProvider("CDN").GetRegion(id); found != nil {
+		return firstEndpoint(found), regionVariable(id), nil
 	}
-	return strings.TrimSpace(found.Endpoints[0]), nil
+	if found := region.NewProfileProvider("CDN").GetRegion(id); found != nil {
+		return firstEndpoint(found), regionsFile(), nil
+	}
+	return "", "", nil
 }
 
-// regionsFileError explains a panic of the vendor's reader. It panics with the cause only once; from
-// then on it fails on what it has not read.
+func firstEndpoint(r *region.Region) string {
+	if len(r.Endpoints) == 0 {
+		return ""
+	}
+	return strings.TrimSpace(r.Endpoints[0])
+}
+
+// regionVariable returns the environment variable with the override of a region.
+func regionVariable(id string) string {
+	return "HUAWEICLOUD_SDK_REGION_CDN_" + strings.ToUpper(strings.ReplaceAll(id, "-", "_"))
+}
+
+// regionsFile returns the path of the core package's file with overrides.
+func regionsFile() string {
+	if path := os.Getenv("HUAWEICLOUD_SDK_REGIONS_FILE"); path != "" {
+		return path
+	}
+	return filepath.Join("~", ".huaweicloud", "regions.yaml")
+}
+
+// regionsFileError returns the error for a panic of the vendor's reader. The reader panics with the cause
+// only once; later it fails on the data that it has not read.
 func regionsFileError(cause any) error {
 	why := "it could not be read when this process first looked"
 	if _, again := cause.(runtime.Error); !again {
@@ -77,40 +108,32 @@ func regionsFileError(cause any) error {
 	return invalid("regions file", regionsFile(), why)
 }
 
-// regionsFile is where the core package looks for overrides.
-func regionsFile() string {
-	if path := os.Getenv("HUAWEICLOUD_SDK_REGIONS_FILE"); path != "" {
-		return path
-	}
-	return filepath.Join("~", ".huaweicloud", "regions.yaml")
-}
-
-// parseEndpoint reads an endpoint such as https://cdn.myhuaweicloud.com; without a scheme it is https.
-func parseEndpoint(endpoint string, insecureHTTP bool) (*url.URL, error) {
-	withScheme := endpoint
-	if !strings.Contains(endpoint, "://") {
-		withScheme = "https://" + endpoint
+// parseEndpoint parses an endpoint such as https://cdn.myhuaweicloud.com. The default scheme is https.
+func parseEndpoint(address string, insecureHTTP bool) (*url.URL, error) {
+	withScheme := address
+	if !strings.Contains(address, "://") {
+		withScheme = "https://" + address
 	}
 	u, err := url.Parse(withScheme)
 	if err != nil {
-		return nil, invalid("Endpoint", withoutUser(endpoint), "is not a URL")
+		return nil, invalid("Endpoint", withoutUser(address), "is not a URL")
 	}
 	if why := endpointFault(u, insecureHTTP); why != "" {
-		return nil, invalid("Endpoint", withoutUser(endpoint), why)
+		return nil, invalid("Endpoint", withoutUser(address), why)
 	}
 	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
 }
 
-// withoutUser is endpoint without what stands before its host, which may be a password. It goes by
-// the text, since a password is most often found in what is not a URL because of it.
-func withoutUser(endpoint string) string {
-	if i := strings.LastIndexByte(endpoint, '@'); i >= 0 {
-		return "…" + endpoint[i:]
+// withoutUser returns address without the user and password before its host. It does not parse address: a
+// password is often the reason why an address is not a URL.
+func withoutUser(address string) string {
+	if i := strings.LastIndexByte(address, '@'); i >= 0 {
+		return "…" + address[i:]
 	}
-	return endpoint
+	return address
 }
 
-// endpointFault says why u cannot be an endpoint, or "".
+// endpointFault returns why u cannot be an endpoint, or "".
 func endpointFault(u *url.URL, insecureHTTP bool) string {
 	switch {
 	case u.Scheme != "https" && u.Scheme != "http":
@@ -129,6 +152,19 @@ func endpointFault(u *url.URL, insecureHTTP bool) string {
 		return "must be https, or WithInsecureHTTP given: only loopback hosts are reached without encryption"
 	}
 	return ""
+}
+
+// withSource adds the source of the endpoint to the error of a connection that could not be made.
+func (e endpoint) withSource(err error) error {
+	var dial *net.OpError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case e.source == "":
+		return err
+	case errors.As(err, &dial) && dial.Op == "dial", errors.As(err, &certificate):
+		return fmt.Errorf("%w; the endpoint %s comes from %s", err, e.url, e.source)
+	}
+	return err
 }
 
 func isLoopback(host string) bool {
