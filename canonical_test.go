@@ -124,7 +124,7 @@ func TestSignRefusesWhatCannotBeSigned(t *testing.T) {
 			test.change(req)
 			err := testSigner.Sign(req, testTime)
 			require.ErrorIs(t, err, ErrInvalidParameter)
-			assert.True(t, strings.HasPrefix(err.Error(), "cdn: sign: "), err)
+			assert.True(t, strings.HasPrefix(err.Error(), "cdn: Sign: "), err)
 			assert.Contains(t, err.Error(), test.says)
 			assert.NotContains(t, err.Error(), "\n")
 			assert.NotContains(t, req.Header, "Authorization")

@@ -147,7 +147,7 @@ func TestDecodePageNoticesEveryCut(t *testing.T) {
 		_, err := decodePage(whole[:i])
 		require.Error(t, err, whole[:i])
 		if utf8.ValidString(whole[:i]) && !strings.HasSuffix(whole[:i], "true"[:1]) {
-			cut := errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "where a value must follow")
+			cut := errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "want a value")
 			assert.True(t, cut, "%s: %v", whole[:i], err)
 		}
 	}

@@ -57,7 +57,7 @@ type Signer struct {
 // must be ASCII (punycode), and an IPv6 address must have no zone.
 func (s Signer) Sign(req *http.Request, t time.Time) error {
 	if err := s.sign(req, t); err != nil {
-		return fmt.Errorf("cdn: sign: %w", err)
+		return fmt.Errorf("cdn: Sign: %w", err)
 	}
 	return nil
 }

@@ -146,13 +146,13 @@ func TestNoSilentSuccess(t *testing.T) {
 	tests := []struct {
 		name, body, want string
 	}{
-		{"empty", "", "malformed response: unexpected EOF: cut short at byte 0, where '{' must follow; the body is empty (status 200, request id r-1)"},
+		{"empty", "", "malformed response: unexpected EOF: cut short at byte 0, want '{'; the body is empty (status 200, request id r-1)"},
 		{"white space", " \n ", "; the body is empty (status 200, request id r-1)"},
 		{"null", "null", "the body begins null (status 200"},
 		{"HTML", "<html>\n<body>Sign in</body></html>", "the body begins <html> <body>Sign in</body></html> (status 200"},
 		{"empty object", "{}", "total is missing"},
 		{"cut", `{"total":1,"data":[{"task_id":"a"`, "unexpected EOF"},
-		{"garbage behind", emptyPage + "x", "where the end must follow"},
+		{"garbage behind", emptyPage + "x", "want the end"},
 		{"UTF-16", "\xff\xfe{\x00}\x00", "not valid UTF-8"},
 		{"too large", `{"total":0,"data":[]}` + strings.Repeat(" ", maxResponse), "larger than 33554432 bytes"},
 	}

@@ -28,7 +28,7 @@ const clockWindow = 15 * time.Minute
 // own keys are blank. If the body cannot be read, the reader's error is wrapped.
 func (s Signer) Verify(req *http.Request, now time.Time) error {
 	if err := s.verify(req, now); err != nil {
-		return fmt.Errorf("cdn: verify: %w", err)
+		return fmt.Errorf("cdn: Verify: %w", err)
 	}
 	return nil
 }

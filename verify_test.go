@@ -141,7 +141,7 @@ func TestVerifyRefusesChangedRequests(t *testing.T) {
 			err := testTemporary.Verify(req, testTime)
 			require.ErrorIs(t, err, ErrUnauthorized)
 			assert.NotErrorIs(t, err, ErrInvalidParameter)
-			assert.True(t, strings.HasPrefix(err.Error(), "cdn: verify: "), err)
+			assert.True(t, strings.HasPrefix(err.Error(), "cdn: Verify: "), err)
 			assert.Contains(t, err.Error(), test.says)
 			assert.NotContains(t, err.Error(), "\n")
 			requireNoSecret(t, err.Error(), testTemporary)

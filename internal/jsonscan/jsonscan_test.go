@@ -179,7 +179,7 @@ func TestEveryCutIsNoticed(t *testing.T) {
 		err := skipText(whole[:i])
 		require.Error(t, err, whole[:i])
 		if utf8.ValidString(whole[:i]) && !strings.HasSuffix(strings.TrimRight(whole[:i], "ruenl"), "[") {
-			cut := isCut(err) || strings.Contains(err.Error(), "a value must follow")
+			cut := isCut(err) || strings.Contains(err.Error(), "want a value")
 			assert.True(t, cut, "%s: %v", whole[:i], err)
 		}
 	}
@@ -244,7 +244,7 @@ func TestReadInt(t *testing.T) {
 			strict := Scanner{text: test.text}
 			if test.onlyLoose {
 				_, err := strict.ReadInt()
-				require.ErrorContains(t, err, "where a number must follow")
+				require.ErrorContains(t, err, "want a number")
 				return
 			}
 			check(strict.ReadInt())

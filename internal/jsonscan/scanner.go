@@ -188,8 +188,8 @@ func (s *Scanner) expect(c byte) error {
 // [io.ErrUnexpectedEOF] if the text ends too early.
 func (s *Scanner) unexpected(want string) error {
 	if s.pos == len(s.text) {
-		return fmt.Errorf("%w: cut short at byte %d, where %s must follow", io.ErrUnexpectedEOF, s.pos, want)
+		return fmt.Errorf("%w: cut short at byte %d, want %s", io.ErrUnexpectedEOF, s.pos, want)
 	}
 	found, _ := utf8.DecodeRuneInString(s.text[s.pos:])
-	return fmt.Errorf("%q at byte %d, where %s must follow", found, s.pos, want)
+	return fmt.Errorf("%q at byte %d, want %s", found, s.pos, want)
 }
