@@ -147,7 +147,7 @@ func (c *CdnClient) download(ctx context.Context, taskID string, sink transfer.S
 	if err != nil {
 		return 0, err
 	}
-	config, err := c.store.config(endpoint, opts)
+	config, err := c.store.config(endpoint.url, opts)
 	if err != nil {
 		return 0, err
 	}

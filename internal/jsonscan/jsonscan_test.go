@@ -267,6 +267,30 @@ func TestOffsetAndRemaining(t *testing.T) {
 	assert.NoError(t, s.End())
 }
 
+func TestWhiteSpaceIsSkippedBeforeEachRead(t *testing.T) {
+	s, err := New("[ null, \n12 ,\t\"x\", {}]")
+	require.NoError(t, err)
+	var text []string
+	require.NoError(t, s.ReadArray(func() error {
+		switch len(text) {
+		case 0:
+			assert.True(t, s.SkipNull())
+			text = append(text, "null")
+			return nil
+		case 1:
+			literal, err := s.ReadNumber()
+			text = append(text, literal)
+			return err
+		case 2:
+			literal, err := s.ReadString()
+			text = append(text, literal)
+			return err
+		}
+		return s.ReadObject(func(string) error { return nil })
+	}))
+	assert.Equal(t, []string{"null", "12", "x"}, text)
+}
+
 func TestErrorsOfTheCallerAreReturnedUnchanged(t *testing.T) {
 	s, err := New(`{"a":[1]}`)
 	require.NoError(t, err)
