@@ -104,7 +104,7 @@ func TestWithKeyLock(t *testing.T) {
 	const locked = "AK access failed to reach the limit,forbidden"
 	f := newFixture(t, cdntest.WithKeyLock())
 	good, wrong := f.signer, cdn.Signer{AccessKey: f.AK, SecretKey: "wrong"}
-	list := func(signer cdn.Signer) answer {
+	list := func(signer cdn.Signer) response {
 		f.signer = signer
 		return f.get(tasksPath)
 	}

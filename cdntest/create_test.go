@@ -162,7 +162,7 @@ func TestExportGoesThroughItsStates(t *testing.T) {
 	assert.Equal(t, start.Add(10*time.Second).Format(http.TimeFormat), file.Header.Get("Last-Modified"))
 }
 
-// What nobody looked at happened all the same, and in order.
+// Changes that no request has seen happen all the same, and in order.
 func TestExportsFinishInOrder(t *testing.T) {
 	f := newFixture(t, cdntest.WithExportTime(10*time.Second))
 	first := f.create(`{}`)

@@ -18,7 +18,7 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// A program listens where its user says; port 0 is a free one, and an address in use is an error.
+// A program listens on the address that its user gives. Port 0 is a free one, and an address in use is an error.
 func ExampleWithAddr() {
 	srv, err := cdntest.Listen(cdntest.WithAddr("127.0.0.1:0"))
 	if err != nil {
@@ -88,7 +88,7 @@ func ExampleWithNoAuth() {
 	// Output: 200 {"total":0,"data":[]}
 }
 
-// An export that takes no time, where a test is not about waiting.
+// An export that takes no time, for a test that is not about waiting.
 func ExampleWithExportTime() {
 	srv := cdntest.NewServer(cdntest.WithExportTime(0))
 	defer srv.Close()
@@ -103,7 +103,7 @@ func ExampleWithExportTime() {
 	// Output: success
 }
 
-// What the code under test does where the service cannot make the file.
+// What the code under test does if the service cannot make the file.
 func ExampleWithFailedExports() {
 	srv := cdntest.NewServer(cdntest.WithFailedExports(), cdntest.WithExportTime(0))
 	defer srv.Close()
@@ -311,7 +311,7 @@ func ExampleWithRequestLog() {
 	// offset 49
 }
 
-// Tasks to look at, in all the states that a page may have to show.
+// Tasks in all the states that a page may have to show.
 func ExampleWithSampleTasks() {
 	noon := time.Date(2026, time.March, 4, 12, 0, 0, 0, time.UTC)
 	srv := cdntest.NewServer(

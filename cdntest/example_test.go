@@ -13,7 +13,7 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// A test fills the server, calls its own code with a client of it, and looks at what was asked.
+// A test fills the server, calls its own code with a client of it, and checks what was requested.
 func Example() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -60,7 +60,7 @@ func ExampleWithClock() {
 	// success 1m0s
 }
 
-// The server answers as the gateway does when it throttles.
+// The server responds as the gateway does when it throttles.
 func ExampleServer_Inject() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -115,7 +115,7 @@ func ExampleListen() {
 	// listening, pages of at most 20
 }
 
-// The server goes away while a call waits for its answer; closing does not wait for the call.
+// The server goes away while a call waits for its response; closing does not wait for the call.
 func ExampleServer_Close() {
 	srv := cdntest.NewServer()
 	client := srv.NewClient(cdn.WithRetryPolicy(cdn.RetryPolicy{MaxAttempts: 1}))
@@ -144,8 +144,8 @@ func ExampleServer_NewClient() {
 
 	srv.Inject(cdntest.Fault{Status: http.StatusServiceUnavailable, Times: -1})
 	_, err := client.ListExportTasks(context.Background(), nil)
-	var answer *cdn.APIError
-	fmt.Println(errors.As(err, &answer), len(srv.Requests()))
+	var refused *cdn.APIError
+	fmt.Println(errors.As(err, &refused), len(srv.Requests()))
 	// Output: true 1
 }
 
@@ -288,14 +288,14 @@ func ExampleIsList() {
 	_, err := client.CreateExportTask(context.Background(), &cdn.CreateExportTaskRequest{})
 	fmt.Println("create:", err)
 	_, err = client.ListExportTasks(context.Background(), nil)
-	var answer *cdn.APIError
-	fmt.Println("list:", errors.As(err, &answer) && answer.StatusCode == http.StatusBadGateway)
+	var refused *cdn.APIError
+	fmt.Println("list:", errors.As(err, &refused) && refused.StatusCode == http.StatusBadGateway)
 	// Output:
 	// create: <nil>
 	// list: true
 }
 
-// The service makes the task and its answer is lost; the client finds the task and makes no second one.
+// The service makes the task and its response is lost; the client finds the task and makes no second one.
 func ExampleIsCreate() {
 	srv := cdntest.NewServer(cdntest.WithExportTime(0))
 	defer srv.Close()

@@ -28,8 +28,8 @@ type Fault struct {
 	// closed, and then there is no response.
 	Delay time.Duration
 	// DropConnection resets the connection once the request has been read, instead of a response.
-	// With TruncateAfter it resets the connection where the response would be cut; the client may then
-	// receive less than was sent. Note that net/http's own client repeats a GET if its reused connection
+	// With TruncateAfter it does so after that many bytes of the body, and the client may receive less than
+	// was sent. Note that net/http's own client repeats a GET if its reused connection
 	// breaks before the response. Such a client meets a fault of one time without its caller noticing.
 	DropConnection bool
 	// Status replaces the response. With 0 the normal response is sent, or 200 if there is a Body.
@@ -50,10 +50,12 @@ type Fault struct {
 	code string // of the error to respond with, unless there is a Body
 }
 
-// FaultCode returns a Fault that refuses a request with an error of the service: the code, in the body and with
-// the HTTP status that belong to it. Set its other fields as needed. It knows the CDN's documented codes such as
-// CDN.0005, most of which come with 200; the gateway's such as APIGW.0308, also with the prefixes APIG and APIC;
-// and the object store's such as SlowDown. It panics if it does not know the code.
+// FaultCode returns a Fault that refuses a request with an error of the service. The code comes in the body and
+// with the HTTP status that belong to it. Set the other fields of the Fault as needed.
+//
+// It knows the CDN's documented codes such as CDN.0005, most of which come with 200. It knows the gateway's such as
+// APIGW.0308, also with the prefixes APIG and APIC, and the object store's such as SlowDown. It panics if it does
+// not know the code.
 func FaultCode(code string) Fault {
 	f, err := faultCode(code)
 	if err != nil {

@@ -69,7 +69,7 @@ func TestFaultSetsHeaders(t *testing.T) {
 	assert.Equal(t, 429, replaced.StatusCode)
 	normal := f.get(allTasks)
 	assert.JSONEq(t, `{"total":0,"data":[]}`, normal.body)
-	for _, a := range []answer{replaced, normal} {
+	for _, a := range []response{replaced, normal} {
 		assert.Equal(t, "7", a.Header.Get("Retry-After"))
 		assert.Equal(t, []string{"mine"}, a.Header.Values("X-Request-Id"))
 		assert.NotContains(t, a.Header, "Date")
@@ -146,7 +146,7 @@ func TestFaultCountsConcurrentRequests(t *testing.T) {
 	assert.Equal(t, map[int]int{503: 10, 404: 30}, count)
 }
 
-// Match may look at the server: no lock is held meanwhile.
+// Match can use the server: no lock is held meanwhile.
 func TestFaultMatchMayUseTheServer(t *testing.T) {
 	f := newFixture(t)
 	f.Inject(cdntest.Fault{Status: 503, Match: func(*http.Request) bool {
@@ -224,7 +224,7 @@ func TestFaultResetsInTheBody(t *testing.T) {
 	f := newFixture(t)
 	f.Inject(cdntest.Fault{Body: "0123456789", TruncateAfter: 4, DropConnection: true})
 	a, err := f.try(f.request(http.MethodGet, "/", ""))
-	require.NoError(t, err, "the answer has begun")
+	require.NoError(t, err, "the response has begun")
 	assert.Equal(t, http.StatusOK, a.StatusCode)
 	assert.LessOrEqual(t, len(a.body), 4)
 	assert.ErrorIs(t, a.err, syscall.ECONNRESET)
@@ -308,7 +308,7 @@ func TestFaultDelayEndsWithTheServer(t *testing.T) {
 		f.Close()
 	}()
 	_, err := f.try(f.signed(http.MethodPost, tasksPath, `{}`))
-	require.Error(t, err, "there is no answer, not even an empty one")
+	require.Error(t, err, "there is no response, not even an empty one")
 }
 
 func TestFaultSendsInformationalResponses(t *testing.T) {

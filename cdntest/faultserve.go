@@ -56,7 +56,7 @@ func (f Fault) replacement(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte(f.Body)) // a client that has left cannot be told
 }
 
-// refuse responds with the error of the fault's code, in the shape of whoever has that code.
+// refuse responds with the error of the fault's code, in the shape of the gateway, the CDN or the store.
 func (f Fault) refuse(w http.ResponseWriter, status int) {
 	_, message := statusOf(f.code)
 	switch {

@@ -19,7 +19,7 @@ import (
 )
 
 // download asks for a link with the headers given as name, value, name, value.
-func (f *fixture) download(method, link string, header ...string) answer {
+func (f *fixture) download(method, link string, header ...string) response {
 	f.t.Helper()
 	r := f.request(method, link, "")
 	for i := 0; i < len(header); i += 2 {
@@ -28,7 +28,7 @@ func (f *fixture) download(method, link string, header ...string) answer {
 	return f.send(r)
 }
 
-func assertStore(t *testing.T, a answer, status int, code string) {
+func assertStore(t *testing.T, a response, status int, code string) {
 	t.Helper()
 	assert.Equal(t, status, a.StatusCode)
 	assert.Equal(t, "application/xml", a.Header.Get("Content-Type"))

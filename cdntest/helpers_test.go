@@ -71,8 +71,8 @@ func newFixture(t *testing.T, opts ...cdntest.Option) *fixture {
 	}
 }
 
-// answer is a response that was read to its end, or to the error that ended it.
-type answer struct {
+// response is a response that was read to its end, or to the error that ended it.
+type response struct {
 	*http.Response
 	body string
 	err  error
@@ -90,22 +90,22 @@ func (f *fixture) request(method, pathOrURL, body string) *http.Request {
 	return r
 }
 
-// send sends r as it is and expects an answer.
-func (f *fixture) send(r *http.Request) answer {
+// send sends r as it is and expects a response.
+func (f *fixture) send(r *http.Request) response {
 	f.t.Helper()
 	a, err := f.try(r)
 	require.NoError(f.t, err)
 	return a
 }
 
-func (f *fixture) try(r *http.Request) (answer, error) {
-	response, err := f.client.Do(r)
+func (f *fixture) try(r *http.Request) (response, error) {
+	resp, err := f.client.Do(r)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	body, err := io.ReadAll(response.Body)
-	_ = response.Body.Close()
-	return answer{response, string(body), err}, nil
+	body, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	return response{resp, string(body), err}, nil
 }
 
 // signed makes a request that the server accepts.
@@ -117,12 +117,12 @@ func (f *fixture) signed(method, path, body string) *http.Request {
 }
 
 // call sends a signed request.
-func (f *fixture) call(method, path, body string) answer {
+func (f *fixture) call(method, path, body string) response {
 	f.t.Helper()
 	return f.send(f.signed(method, path, body))
 }
 
-func (f *fixture) get(path string) answer {
+func (f *fixture) get(path string) response {
 	f.t.Helper()
 	return f.call(http.MethodGet, path, "")
 }
@@ -167,8 +167,8 @@ func names(tasks []cdn.ExportTask) []string {
 	return all
 }
 
-// assertGateway checks an answer in the shape of the API gateway.
-func assertGateway(t *testing.T, a answer, status int, code, message string) {
+// assertGateway checks a response in the shape of the API gateway.
+func assertGateway(t *testing.T, a response, status int, code, message string) {
 	t.Helper()
 	assert.Equal(t, status, a.StatusCode)
 	var got map[string]string
@@ -180,13 +180,13 @@ func assertGateway(t *testing.T, a answer, status int, code, message string) {
 }
 
 // assertRefused checks a response in the shape of the CDN, to an invalid parameter.
-func assertRefused(t *testing.T, a answer, message string) {
+func assertRefused(t *testing.T, a response, message string) {
 	t.Helper()
 	assertCDN(t, a, http.StatusBadRequest, "CDN.0001", message)
 }
 
 // assertCDN checks an error in the shape of the CDN.
-func assertCDN(t *testing.T, a answer, status int, code, message string) {
+func assertCDN(t *testing.T, a response, status int, code, message string) {
 	t.Helper()
 	assert.Equal(t, status, a.StatusCode, a.body)
 	var got map[string]map[string]string

@@ -66,11 +66,11 @@ func TestOfficialClientCreates(t *testing.T) {
 	srv := cdntest.NewServer()
 	defer srv.Close()
 	domain, statistic, start, end := "www.example.com", "req_num", int64(1767225600000), int64(1767229200000)
-	answer, err := officialClient(t, srv, srv.SK).CreateExportTask(&model.CreateExportTaskRequest{Body: &model.ExportTaskVo{
+	created, err := officialClient(t, srv, srv.SK).CreateExportTask(&model.CreateExportTaskRequest{Body: &model.ExportTaskVo{
 		DomainName: &domain, StatType: &statistic, StartTime: &start, EndTime: &end,
 	}})
 	require.NoError(t, err)
-	assert.Equal(t, http.StatusOK, answer.HttpStatusCode)
+	assert.Equal(t, http.StatusOK, created.HttpStatusCode)
 	tasks := srv.Tasks()
 	require.Len(t, tasks, 1)
 	assert.Contains(t, tasks[0].TaskName, "req_num")

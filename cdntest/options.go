@@ -61,8 +61,8 @@ func WithAddr(addr string) Option {
 	return func(c *config) { c.addr = addr }
 }
 
-// WithMiddleware puts the server's handler into another one, which may look at requests, handle some itself, or
-// change responses. It may be given several times: the last one is the outermost. A handler that replaces the
+// WithMiddleware puts the server's handler into another one, which can inspect requests, handle some itself, or
+// change responses. It can be given several times: the last one is the outermost. A handler that replaces the
 // [http.ResponseWriter] must give the original back with a method Unwrap() http.ResponseWriter, or else no
 // [Fault] can reset a connection. By default there is none.
 func WithMiddleware(wrap func(http.Handler) http.Handler) Option {

@@ -11,8 +11,8 @@ import (
 // as late. The tasks keep the times at which they changed. A task that [Server.AddTask] adds with an update
 // time of the past has been there since then.
 //
-// [Server.Tasks] shows what there is without the lag. Files and links to them know no lag either. The
-// default is 0: a list shows each change at once.
+// [Server.Tasks] shows the tasks without the lag, and files have none. The default is 0: a list shows each change
+// at once.
 func WithListLag(d time.Duration) Option {
 	return func(c *config) { c.listLag = d }
 }

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// Request is a request as the server saw it, whatever came of it. It holds what the client sent, a
-// signature or security token too.
+// Request is a request as the server received it, whatever its response was. It holds all that the client sent,
+// also a signature and a security token.
 type Request struct {
 	// Method is the HTTP method.
 	Method string
@@ -24,8 +24,8 @@ type Request struct {
 	Body []byte
 }
 
-// Requests returns the requests so far in the order in which they arrived, those that met a fault
-// or were refused too; the latest [WithRequestLog] of them. They are copies, the caller's to change.
+// Requests returns copies of the requests so far, in the order in which they arrived. Those that met a fault or
+// were refused are among them. There are at most [WithRequestLog], the latest ones.
 func (s *Server) Requests() []Request {
 	return s.service.requests.all()
 }
@@ -58,7 +58,7 @@ func (l *requestLog) add(r *http.Request, body []byte) {
 
 func (l *requestLog) all() []Request {
 	requests := l.snapshot()
-	// Nobody writes to what the log holds, so that the copying need not hold up the server.
+	// The log never changes a request that it holds, so the copying needs no lock.
 	for i, request := range requests {
 		requests[i] = request.clone()
 	}

@@ -44,8 +44,8 @@ func (s *service) addSample(i int, now time.Time) {
 	s.addTask(sample, sampleContent(sample.Status, export, updated))
 }
 
-// sampleStatus returns the status of the i-th sample. It makes the second sample an unfinished one and the third a failed one, so that even
-// one sample is a finished one.
+// sampleStatus returns the status of the i-th sample. The second sample is unfinished and the third has failed,
+// so that even one sample is a finished one.
 func sampleStatus(i int) cdn.ExportTaskStatus {
 	first := []cdn.ExportTaskStatus{cdn.ExportTaskSuccess, statusProcessing, cdn.ExportTaskFail}
 	if i < len(first) {

@@ -16,7 +16,7 @@ import (
 const readHeaderTimeout = 10 * time.Second
 
 // Server is a running server. Its methods are safe for concurrent use. Neither the secret key nor
-// the security token appears where it is printed, logged or marshalled.
+// the security token appears if it is printed, logged or marshalled.
 type Server struct {
 	// URL is the endpoint, of the form http://127.0.0.1:port, without a slash at the end.
 	URL string
@@ -29,8 +29,8 @@ type Server struct {
 	http    *httptest.Server
 }
 
-// NewServer starts a server, which the caller has to close. Like [httptest.NewServer] it panics if
-// it cannot; so it does on an option outside its range. [Listen] returns an error instead.
+// NewServer starts a server, which the caller has to close. Like [httptest.NewServer] it panics if it cannot, also
+// if an option is outside its range. [Listen] returns an error instead.
 func NewServer(opts ...Option) *Server {
 	s, err := Listen(opts...)
 	if err != nil {
@@ -39,8 +39,8 @@ func NewServer(opts ...Option) *Server {
 	return s
 }
 
-// Listen starts a server, for programs: an address in use or an option outside its range is an
-// error.
+// Listen starts a server, which the caller has to close. It is for programs: it returns an error if the address is
+// in use or an option is outside its range.
 func Listen(opts ...Option) (*Server, error) {
 	c, err := newConfig(opts)
 	if err != nil {
@@ -76,7 +76,7 @@ func (c *config) wrap(handler http.Handler) http.Handler {
 	return handler
 }
 
-// endpoint names addr as a client on this machine can reach it.
+// endpoint returns the URL at which a client on this machine reaches addr.
 func endpoint(addr net.Addr) string {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsUnspecified() {
@@ -96,8 +96,8 @@ func (s *Server) Close() {
 	s.http.Close()
 }
 
-// NewClient returns a client of this server with its key pair. The opts come after the server's
-// own, so they win. It panics if they do not make a client.
+// NewClient returns a client of this server with its key pair. The opts are applied after the server's own, so
+// they override them. It panics if they are not valid.
 func (s *Server) NewClient(opts ...cdn.Option) *cdn.CdnClient {
 	all := append([]cdn.Option{cdn.WithEndpoint(s.URL), s.credentials()}, opts...)
 	client, err := cdn.NewCdnClient(all...)
@@ -116,8 +116,8 @@ func (s *Server) credentials() cdn.Option {
 	return cdn.WithCredentials(temporary)
 }
 
-// Format prints the server without its secrets, whatever the verb. The receiver is a value so that
-// a copy of the server keeps them too.
+// Format prints the server without its secrets, whatever the verb. The receiver is a value, so that a copy of the
+// server is printed in the same way.
 func (s Server) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "cdntest.Server{URL:%q, AK:%q}", s.URL, s.AK)
 }

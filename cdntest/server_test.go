@@ -179,7 +179,7 @@ func TestEveryAnswerIsIdentifiedAndDated(t *testing.T) {
 	f.Inject(cdntest.Fault{Handled: true, Match: func(r *http.Request) bool { return r.URL.Path == "/handled" }})
 
 	seen := make(map[string]bool)
-	for _, a := range []answer{
+	for _, a := range []response{
 		f.get(allTasks),
 		f.get(tasksPath),
 		f.call(http.MethodPost, tasksPath, `{}`),
@@ -227,12 +227,12 @@ func TestBodyThatBreaksOff(t *testing.T) {
 	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{}", tasksPath)
 	require.NoError(t, err)
 	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
-	var answer bytes.Buffer
-	_, err = answer.ReadFrom(conn)
+	var text bytes.Buffer
+	_, err = text.ReadFrom(conn)
 	require.NoError(t, err)
 	require.NoError(t, conn.Close())
-	assert.Contains(t, answer.String(), "400 Bad Request")
-	assert.Contains(t, answer.String(), "APIGW.0106")
+	assert.Contains(t, text.String(), "400 Bad Request")
+	assert.Contains(t, text.String(), "APIGW.0106")
 	assert.Empty(t, f.Tasks())
 }
 

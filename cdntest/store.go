@@ -72,7 +72,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// place puts a task where its update time belongs. It counts as a change, made at the given time.
+// place adds a task to the list by its update time. It counts as a change, made at the given time.
 func (s *store) place(t *task, at time.Time) {
 	s.changes++
 	t.change = s.changes

@@ -166,6 +166,17 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	}
 }
 
+func TestRequestsWithoutAStatus(t *testing.T) {
+	log := new(requestLog)
+	handler := log.middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		_, _ = io.WriteString(w, strings.Repeat("a", keepBody))
+		_, _ = io.WriteString(w, `"error_code":"CDN.0001"`)
+	}))
+	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	assert.Equal(t, "200", log.newestFirst()[0].Outcome())
+}
+
 func TestRequestsWithoutAResponse(t *testing.T) {
 	log := new(requestLog)
 	handler := log.middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
