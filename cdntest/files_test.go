@@ -220,10 +220,21 @@ func TestWithAmzLinks(t *testing.T) {
 
 	assert.Equal(t, "content", f.download(http.MethodGet, link, "Content-Type", "is not signed").body)
 	assertStore(t, f.download(http.MethodGet, strings.Replace(link, "X-Amz-Expires=61", "X-Amz-Expires=62", 1)), 403, "SignatureDoesNotMatch")
+	assertStore(t, f.download(http.MethodGet, strings.Replace(link, "cn-north-1", "cn-north-4", 1)), 403, "SignatureDoesNotMatch")
 	f.clock.Advance(time.Minute)
 	assert.Equal(t, http.StatusOK, f.download(http.MethodGet, link).StatusCode)
 	f.clock.Advance(time.Second)
 	assertStore(t, f.download(http.MethodGet, link), http.StatusForbidden, "AccessDenied")
+}
+
+// Last-Modified has whole seconds, and a file is not newer than its own.
+func TestConditionsHaveWholeSeconds(t *testing.T) {
+	f := newFixture(t)
+	f.clock.Advance(500 * time.Millisecond)
+	link := f.AddTask(cdn.ExportTask{}, []byte("content")).DownloadLink
+	modified := f.download(http.MethodGet, link).Header.Get("Last-Modified")
+	assert.Equal(t, http.StatusOK, f.download(http.MethodGet, link, "If-Unmodified-Since", modified).StatusCode)
+	assert.Equal(t, http.StatusNotModified, f.download(http.MethodGet, link, "If-Modified-Since", modified).StatusCode)
 }
 
 func TestNoAccountHeaderGoesToTheStore(t *testing.T) {
