@@ -145,9 +145,9 @@ func TestWhatIsAskedFor(t *testing.T) {
 			[]string{
 				"-domains", "a.example.com, b.example.com", "-start", "2026-03-01", "-end", "2026-03-02T12:00:00Z",
 				"-interval", "5m", "-stat", "req_num", "-area", "global", "-group-by", "domain", "-country", "cn",
-				"-province", "beijing,shanghai", "-isp", "dianxin", "-language", "en", "-action", "detail",
+				"-province", "beijing,shanghai", "-isp", "dianxin", "-language", "en", "-action", "reports_detail",
 			},
-			`{"action":"detail","domain_name":"a.example.com,b.example.com","start_time":1772302500000,"end_time":1772452800000,` +
+			`{"action":"reports_detail","domain_name":"a.example.com,b.example.com","start_time":1772302500000,"end_time":1772452800000,` +
 				`"group_by":"domain","interval":300,"service_area":"global","stat_type":"req_num","country":"cn",` +
 				`"province":"beijing,shanghai","isp":"dianxin","language":"en"}`,
 		},
