@@ -265,6 +265,7 @@ func TestReport(t *testing.T) {
 func TestReportIsWhole(t *testing.T) {
 	for body, rows := range map[string]int{
 		`{"start_time":0,"end_time":7776000000,"interval":300}`:                                             90 * 288,
+		`{"start_time":0,"end_time":7776000000}`:                                                            90 * 288,
 		`{"start_time":0,"end_time":7776000001}`:                                                            90*24 + 1,
 		`{"start_time":0,"end_time":31536000000,"interval":3600}`:                                           365 * 24,
 		`{"start_time":0,"end_time":2678400000,"group_by":"domain","domain_name":"all","stat_type":"flux"}`: 31 * 288 * 4,

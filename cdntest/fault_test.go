@@ -319,6 +319,7 @@ func TestFaultSendsInformationalResponses(t *testing.T) {
 	} {
 		f := newFixture(t)
 		f.Inject(fault)
+		fault.Informational[0] = 199 // too late
 		var seen []int
 		r := f.signed(http.MethodGet, tasksPath, "")
 		a := f.send(r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{

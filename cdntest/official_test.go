@@ -17,8 +17,8 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// officialClient is the vendor's own. The account id spares it the question to the identity
-// service, which is not on this machine.
+// officialClient returns the vendor's own client, of the version in go.mod: v0.1.207 is the newest that the Go
+// module proxy has. The account id keeps it from asking the identity service, which is not on this machine.
 func officialClient(t *testing.T, srv *cdntest.Server, sk string) *official.CdnClient {
 	t.Helper()
 	credentials, err := global.NewCredentialsBuilder().WithAk(srv.AK).WithSk(sk).WithDomainId("an-account").SafeBuild()
@@ -85,6 +85,21 @@ func TestOfficialClientIsRefused(t *testing.T) {
 	assert.Equal(t, http.StatusUnauthorized, refused.StatusCode)
 	assert.Equal(t, "APIGW.0301", refused.ErrorCode)
 	assert.Equal(t, 32, len(refused.RequestId))
+
+	_, err = officialClient(t, srv, srv.SK).ListExportTasks(&model.ListExportTasksRequest{Limit: new(int32(101))})
+	require.ErrorAs(t, err, &refused)
+	assert.Equal(t, "CDN.0001", refused.ErrorCode)
+	assert.Contains(t, refused.ErrorMessage, "limit must be an integer from 0 to 100")
+
+	throttling := cdntest.NewServer(cdntest.WithQuota(1, time.Minute))
+	defer throttling.Close()
+	client := officialClient(t, throttling, throttling.SK)
+	_, err = client.ListExportTasks(&model.ListExportTasksRequest{})
+	require.NoError(t, err)
+	_, err = client.ListExportTasks(&model.ListExportTasksRequest{})
+	require.ErrorAs(t, err, &refused)
+	assert.Equal(t, http.StatusTooManyRequests, refused.StatusCode)
+	assert.Equal(t, "APIGW.0308", refused.ErrorCode)
 
 	late := cdntest.NewServer(cdntest.WithClock(func() time.Time { return time.Now().Add(time.Hour) }))
 	defer late.Close()

@@ -37,6 +37,7 @@ type view struct {
 	Tasks           []taskView
 	Requests        []requestView
 	Now             string
+	Paused          bool // it does not refresh itself
 }
 
 type taskView struct{ ID, Name, Status, Kind, Created, Updated, Ago, Link string }
@@ -63,13 +64,15 @@ func (p *page) middleware(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		p.show(w, server)
+		p.show(w, server, r.URL.Query().Has("pause"))
 	})
 }
 
-func (p *page) show(w http.ResponseWriter, server *cdntest.Server) {
+func (p *page) show(w http.ResponseWriter, server *cdntest.Server, paused bool) {
+	v := p.view(server, time.Now())
+	v.Paused = paused
 	var body bytes.Buffer
-	if err := p.template.Execute(&body, p.view(server, time.Now())); err != nil {
+	if err := p.template.Execute(&body, v); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}

@@ -33,6 +33,11 @@ func TestPage(t *testing.T) {
 	}
 	assert.Equal(t, 1, strings.Count(text, ">200<"), "the page does not list itself")
 	wellFormed(t, text)
+
+	paused := get(t, s.url+"/?pause")
+	assert.NotContains(t, paused, `http-equiv="refresh"`)
+	assert.Contains(t, paused, `<a href="/">go on</a>`)
+	wellFormed(t, paused)
 }
 
 // wellFormed checks that every element is closed.
@@ -109,7 +114,7 @@ func showPage(t *testing.T, requests *requestLog, tasks ...cdn.ExportTask) strin
 		srv.AddTask(task, nil)
 	}
 	w := httptest.NewRecorder()
-	newPage(requests, serveFlags{ak: defaultAK, sk: defaultSK}).show(w, srv)
+	newPage(requests, serveFlags{ak: defaultAK, sk: defaultSK}).show(w, srv, false)
 	wellFormed(t, w.Body.String())
 	return w.Body.String()
 }
