@@ -8,29 +8,74 @@ import (
 	"time"
 
 	"example.com/huaweicloud/cdn/internal/redact"
+	"example.com/huaweicloud/cdn/internal/retry"
 )
 
-// Export creates an export task, finds it, and waits until it is finished, as
-// [CdnClient.WaitForExportTask] does.
+// Export creates an export task, finds it, and waits until it is finished, as [CdnClient.WaitForExportTask] does.
 //
-// The service does not name the task that it creates. It is found as the one task that was not in the
-// list before; for that, calls on one client take turns at creating and finding. Where somebody else
-// creates a task in the same moment, the error is an [*AmbiguousExportError] with the candidates.
-// Where the answer to the creation is lost, the list tells whether there is a task: it is never
-// created twice.
+// The service does not name the task that it creates, and shows it in the list a little later. So the task is found
+// by counting: the exports of one client create one after the other, and once [WithListLag] has passed since the
+// last create, the list must show exactly as many new tasks as were created. If it shows more, another user or
+// client has created one meanwhile, and the error is an [*AmbiguousExportError] with the candidates. So each call
+// takes at least the lag, and exports at the same time share it. If the response to the create is lost, the error
+// wraps [ErrOutcomeUnknown] and names a task that is new in the list, if there is one: it may be another user's. A
+// task is never created twice.
 //
-// A task that is known is returned with the error too, so that it can be waited for again, and its id is
-// logged at info level once it is. While it is not, an error that wraps [ErrOutcomeUnknown] or
-// [ErrAmbiguousExport] says that there may be one, and any other that there is none.
-func (c *CdnClient) Export(ctx context.Context, request *CreateExportTaskRequest) (*ExportTask, error) {
-	task, err := c.export(ctx, request)
+// A task that is known is returned with the error too, so that it can be waited for again, and its id is logged at
+// info level as soon as it is certain. If no task is returned, an error that wraps [ErrOutcomeUnknown] or
+// [ErrAmbiguousExport] says that there may be one, and any other error that there is none.
+func (c *CdnClient) Export(ctx context.Context, request *CreateExportTaskRequest, opts ...ExportOption) (*ExportTask, error) {
+	task, err := c.export(ctx, request, opts)
 	if err != nil {
 		return task, fmt.Errorf("cdn: Export: %w", err)
 	}
 	return task, nil
 }
 
-func (c *CdnClient) export(ctx context.Context, request *CreateExportTaskRequest) (*ExportTask, error) {
+// ExportFile does what [CdnClient.Export] does, and writes the task's file to path as [CdnClient.DownloadFile] does.
+// The file takes no further request to the service, since the link comes with the finished task. The task is
+// returned, also with an error as soon as it is known. An error of the download says so, and can be followed by
+// a DownloadFile of the task.
+func (c *CdnClient) ExportFile(ctx context.Context, request *CreateExportTaskRequest, path string, opts ...ExportOption) (*ExportTask, error) {
+	task, err := c.export(ctx, request, opts)
+	if err == nil {
+		_, err = c.downloadFile(ctx, task.TaskID, path, linkOf(task))
+		err = inStep("download", err)
+	}
+	if err != nil {
+		return task, fmt.Errorf("cdn: ExportFile: %w", err)
+	}
+	return task, nil
+}
+
+// linkOf returns the options of a download that needs no request for the task's link.
+func linkOf(task *ExportTask) []DownloadOption {
+	if task.DownloadLink == "" {
+		return nil
+	}
+	return []DownloadOption{WithLink(task.DownloadLink)}
+}
+
+// ExportOption changes one call of [CdnClient.Export] or [CdnClient.ExportFile].
+type ExportOption func(*exportOptions) error
+
+// exportOptions is what the options of one export add up to.
+type exportOptions struct{}
+
+func newExportOptions(opts []ExportOption) (*exportOptions, error) {
+	o := &exportOptions{}
+	for i, option := range opts {
+		if option == nil {
+			return nil, fmt.Errorf("%w: option %d is nil", ErrInvalidParameter, i)
+		}
+		if err := option(o); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+func (c *CdnClient) export(ctx context.Context, request *CreateExportTaskRequest, opts []ExportOption) (*ExportTask, error) {
 	switch {
 	case ctx == nil:
 		return nil, invalid("ctx", nil, "must not be nil")
@@ -40,166 +85,177 @@ func (c *CdnClient) export(ctx context.Context, request *CreateExportTaskRequest
 	if err := request.validate(); err != nil {
 		return nil, err
 	}
+	if _, err := newExportOptions(opts); err != nil {
+		return nil, err
+	}
+	defer c.poller.join()()
 	created, err := c.createAndFind(ctx, request)
 	if err != nil {
 		return nil, err
 	}
 	// The wait may be long, and a program that dies in it would not know the task.
 	c.poller.logger.LogAttrs(ctx, slog.LevelInfo, "cdn: export task created", slog.String("task_id", created.TaskID))
-	if created.Status == "" {
-		created = c.poller.awaitListed(ctx, created)
-	}
-	if created.Status.Done() {
-		return finished(created)
-	}
-	task, err := c.waitForExportTask(ctx, created.TaskID)
+	w := c.poller.waitFor(created.TaskID, created)
+	defer c.poller.forget(w)
+	task, err := w.await(ctx)
 	if task == nil {
 		task = created
 	}
 	return task, err
 }
 
-// createAndFind creates a task in this client's turn, and finds it in the list.
+// createAndFind creates a task and returns it once it is certain which it is. The caller is a subscriber of the
+// poller. The task has no status if the response to the create named it; then the list may show it later.
+//
+// If no task is returned, the error wraps ErrOutcomeUnknown or ErrAmbiguousExport if there may be one; errors.As
+// finds an AmbiguousExportError with the candidates in it. Any other error says that there is none.
 func (c *CdnClient) createAndFind(ctx context.Context, request *CreateExportTaskRequest) (*ExportTask, error) {
+	claim, task, err := c.createInTurn(ctx, request)
+	if claim == nil {
+		return task, err
+	}
+	select {
+	case <-claim.done:
+	case <-ctx.Done():
+		return nil, c.poller.unproved(claim, c.poller.endOf(ctx))
+	}
+	if claim.err != nil {
+		return nil, claim.err
+	}
+	return c.poller.latest(claim.task), nil
+}
+
+// createInTurn creates a task and looks for it until the list shows one for each create of the batch. One export
+// of a client does that at a time. The task is returned if the response names it; otherwise it is the claim's.
+func (c *CdnClient) createInTurn(ctx context.Context, request *CreateExportTaskRequest) (*claim, *ExportTask, error) {
 	select {
 	case c.exportTurn <- struct{}{}:
 		defer func() { <-c.exportTurn }()
 	case <-ctx.Done():
-		return nil, endOf(ctx)
+		return nil, nil, endOf(ctx)
 	}
-	before, err := c.poller.firstView(ctx)
-	if err != nil {
-		return nil, err
+	p := c.poller
+	if err := p.openBatch(ctx); err != nil {
+		return nil, nil, err
 	}
-	answer, err := c.create(ctx, request)
+	response, err := c.create(ctx, request)
 	err = inStep("CreateExportTask", err)
 	switch {
-	case err == nil && answer.TaskID != "":
-		return &ExportTask{TaskID: answer.TaskID}, nil
-	case err != nil && !errors.Is(err, ErrOutcomeUnknown):
-		return nil, err
+	case errors.Is(err, ErrOutcomeUnknown):
+		return nil, nil, p.settleLost(ctx, err)
+	case err != nil:
+		p.closeCreate(false, "")
+		return nil, nil, err
+	case response.TaskID != "":
+		p.closeCreate(true, response.TaskID)
+		return nil, &ExportTask{TaskID: response.TaskID}, nil
 	}
-	return c.poller.find(ctx, before, err)
+	claim := p.closeCreate(true, "")
+	p.find(ctx, claim)
+	return claim, nil, nil
 }
 
+// Pauses between two readings for a task that the list does not show yet.
 const (
-	// findLooks is how often the list is read for a task that the service said it created.
-	findLooks = 10
-	// lostLooks is how often it is read for a task that may not be there at all.
-	lostLooks = 4
+	minFindPause = 250 * time.Millisecond
+	maxFindPause = 15 * time.Second
 )
 
-// awaitListed gets a task whose id is known already, which the list may have only after a while. Where
-// it has it not in time, the wait for the task will say what is wrong.
-func (p *poller) awaitListed(ctx context.Context, created *ExportTask) *ExportTask {
-	pauses := p.newPauses()
-	for look := range findLooks {
-		if look > 0 && !sleep(ctx, pauses.NextBackOff()) {
-			break
+// find reads the list until it shows a task for the claim, or the claim or ctx has ended.
+func (p *poller) find(ctx context.Context, c *claim) {
+	for pause := minFindPause; ; pause = min(2*pause, maxFindPause) {
+		// A failure of a reading ends the claim if it is permanent, and is tried again if not.
+		_ = p.read(ctx, &demand{depth: maxStamp})
+		if p.isShown(c) {
+			return
 		}
-		task, err := p.get(ctx, created.TaskID)
-		if err == nil {
-			return task
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-c.done:
+		case <-ctx.Done():
 		}
-		if !errors.Is(err, ErrTaskNotFound) && !mayPassForPoll(err) {
-			break
+		timer.Stop()
+		if ctx.Err() != nil {
+			return
 		}
 	}
-	return created
 }
 
-// find looks for the one task that was created since before. lost is the error of a creation whose
-// answer was lost, or nil. Then the creation may still be under way, and the first task that shows be
-// somebody else's, so that it must stay the only one for two looks.
-func (p *poller) find(ctx context.Context, before *view, lost error) (*ExportTask, error) {
-	looks, alone := findLooks, 1
-	if lost != nil {
-		looks, alone = lostLooks, 2
-	}
-	pauses := p.newPauses()
-	failure := lost
-	for look := range looks {
-		if look > 0 && !sleep(ctx, pauses.NextBackOff()) {
-			return nil, unfound(lost, endOf(ctx))
-		}
-		candidates, err := p.created(ctx, before)
-		switch {
-		case err != nil && !mayPassForPoll(err):
-			return nil, unfound(lost, err)
-		case err != nil:
-			failure = err
-		case len(candidates) > 1, len(candidates) == 1 && candidates[0].CreateTime.IsZero():
-			return nil, ambiguous(lost, candidates)
-		case len(candidates) == 1:
-			if alone--; alone == 0 {
-				return &candidates[0], nil
+// isShown reports whether the list shows a task for the claim, or the claim has ended.
+func (p *poller) isShown(c *claim) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.candidateOf(c) != nil || p.indexOf(c) < 0
+}
+
+// indexOf returns the place of an open claim in the batch, or -1. The caller holds the lock.
+func (p *poller) indexOf(c *claim) int {
+	if p.batch != nil {
+		for i, other := range p.batch.claims {
+			if other == c {
+				return i
 			}
-			failure = fmt.Errorf("%s is new, and may be it or somebody else's", redact.Excerpt(candidates[0].TaskID, redact.Short))
 		}
 	}
-	if failure == nil {
-		failure = errors.New("the service took the request, but there is no new task in the list")
-	}
-	return nil, unfound(lost, failure)
+	return -1
 }
 
-// ambiguous is the error for a task that is one of several, or none of them where the answer was lost.
-func ambiguous(lost error, candidates []ExportTask) error {
-	err := &AmbiguousExportError{candidates}
-	if lost == nil {
-		return err
+// candidateOf returns the task that is the claim's if no other user created one, or nil. The caller holds the lock.
+func (p *poller) candidateOf(c *claim) *ExportTask {
+	i := p.indexOf(c)
+	if i < 0 || i >= len(p.batch.created) {
+		return nil
 	}
-	return fmt.Errorf("%w; %w", lost, err)
+	return &p.batch.created[i].task
 }
 
-// unfound is the error for a task that may be there and was not found.
-func unfound(lost, why error) error {
-	switch {
-	case lost == nil:
-		return outcomeUnknown{fmt.Errorf("find the new task: %w", why)}
-	case errors.Is(why, lost):
-		return fmt.Errorf("%w (there is no new task in the list yet)", lost)
+// unproved returns the error for a claim whose caller leaves before it is decided.
+func (p *poller) unproved(c *claim, why error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if task := p.candidateOf(c); task != nil {
+		why = fmt.Errorf("%w (%s is new, and not certain yet)", why, redact.Excerpt(task.TaskID, redact.Short))
 	}
-	return fmt.Errorf("%w; find the new task: %w", lost, why)
+	return unfound(why)
 }
 
-// created are the tasks that were created since the view.
-func (p *poller) created(ctx context.Context, since *view) ([]ExportTask, error) {
-	found, _, err := p.readSince(ctx, since, since.marker)
-	if err != nil {
-		return nil, err
+// latest returns the task as the list showed it last.
+func (p *poller) latest(task *ExportTask) *ExportTask {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.known.entries[task.TaskID]; e != nil {
+		return new(e.task)
 	}
-	var created []ExportTask
-	for _, task := range since.changes(found) {
-		if since.isCreation(task) {
-			created = append(created, task)
-		}
-	}
-	return created, nil
+	return task
 }
 
-// isCreation reports whether the task was not there at the time of the view. A task that was had
-// changed by then at the latest at the time of the head; one that was created in that very millisecond
-// is among the recent ones.
-func (v *view) isCreation(task ExportTask) bool {
-	if task.CreateTime.IsZero() {
-		return true
+// settleLost waits for a reading one lag after a create whose response was lost. The other claims of the batch are
+// certain if it shows no task beyond theirs. A new task is named in the error, and never taken.
+func (p *poller) settleLost(ctx context.Context, cause error) error {
+	readable := retry.Sleep(ctx, p.lag)
+	var failure error
+	if readable {
+		failure = p.read(ctx, &demand{depth: maxStamp})
+	} else {
+		failure = p.endOf(ctx)
 	}
-	if created := task.CreateTime.UnixMilli(); created != v.marker {
-		return created > v.marker
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	candidates := p.batch.candidates()
+	p.batch.inFlight = false
+	switch n := len(p.batch.claims); {
+	case len(candidates) <= n:
+		candidates = nil
+	case n > 0 && failure == nil:
+		p.batch.end(&AmbiguousExportError{candidates})
 	}
-	_, known := v.recent[task.TaskID]
-	return !known
-}
-
-// sleep pauses, and reports whether it was not cut short by the end of ctx.
-func sleep(ctx context.Context, pause time.Duration) bool {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
+	p.batch.settleAt = time.Now()
+	if len(p.batch.claims) == 0 {
+		p.batch = nil
 	}
+	if failure != nil {
+		return fmt.Errorf("%w; find the new task: %w", cause, failure)
+	}
+	return lost(cause, candidates)
 }

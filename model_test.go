@@ -226,9 +226,9 @@ func TestKeptTasksKeepLittleMemory(t *testing.T) {
 			if err != nil {
 				return nil, err
 			}
-			reader, found := client.poller.newReader(t.Context())
-			reader.yield(page.Data[0], nil)
-			return found, nil
+			known := newSnapshot()
+			known.merge(pageOf(page).Rows[:1], time.Now())
+			return known, nil
 		}},
 	}
 	for _, test := range tests {

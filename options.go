@@ -34,6 +34,7 @@ type options struct {
 	observer     Observer
 	minPoll      time.Duration
 	maxPoll      time.Duration
+	listLag      time.Duration
 }
 
 // WithAKSK signs with a permanent access key (AK) and its secret key (SK).
@@ -163,6 +164,19 @@ func WithPollInterval(shortest, longest time.Duration) Option {
 	}
 }
 
+// WithListLag sets how late the service's list may show a new task, 0 or more; the default is 3 s. A task counts as
+// an export's own only when the list has had that long to show it, so each [CdnClient.Export] takes at least the
+// lag. With a lag that is too short, Export may return the task of another user who creates one at the same time.
+func WithListLag(lag time.Duration) Option {
+	return func(o *options) error {
+		if lag < 0 {
+			return invalid("ListLag", lag, "must not be negative")
+		}
+		o.listLag = lag
+		return nil
+	}
+}
+
 // WithUserAgent names the program in the User-Agent of every request, before this package's own
 // name: "billing-report/1.4" for example.
 func WithUserAgent(product string) Option {
@@ -180,7 +194,7 @@ func newOptions(opts []Option) (*options, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &options{region: DefaultRegion, retryPolicy: defaults, minPoll: 2 * time.Second, maxPoll: 30 * time.Second}
+	o := &options{region: DefaultRegion, retryPolicy: defaults, minPoll: 2 * time.Second, maxPoll: 30 * time.Second, listLag: 3 * time.Second}
 	for i, option := range opts {
 		if option == nil {
 			return nil, fmt.Errorf("%w: option %d is nil", ErrInvalidParameter, i)

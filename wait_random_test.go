@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/huaweicloud/cdn/internal/retry"
+
 	"github.com/stretchr/testify/assert"
 )
 
@@ -52,7 +54,7 @@ func (s *unsteadyService) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (s *unsteadyService) pause(ctx context.Context) {
 	if s.slow {
-		sleep(ctx, time.Duration(s.below(1500))*time.Millisecond)
+		retry.Sleep(ctx, time.Duration(s.below(1500))*time.Millisecond)
 	}
 }
 

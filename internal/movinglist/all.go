@@ -15,7 +15,7 @@ var ErrContradiction = errors.New("the list makes no sense")
 const (
 	maxPasses    = 32 // how often a list is read at most
 	maxFruitless = 8  // how many passes in a row may bring nothing
-	maxRestarts  = 2  // how often counting begins anew on a list in the order of its stamps
+	maxRestarts  = 3  // how often counting begins anew on a list in the order of its stamps
 	minPause     = 100 * time.Millisecond
 	maxPause     = 2 * time.Second
 )
@@ -124,7 +124,7 @@ func (w *whole[T]) next(p *Pass[T], bound int64) (int64, error) {
 // and equal stamps that come in another order in each response hide a removal: then a second pass must find
 // nothing.
 func (w *whole[T]) isPlain(p *Pass[T]) bool {
-	return p.Total <= 1 || p.longest > 1 && (!w.disorder || w.pass == 0 && !p.Shuffled)
+	return p.Total <= 1 || p.Longest > 1 && (!w.disorder || w.pass == 0 && !p.Shuffled)
 }
 
 // mayHaveRemoved reports whether the window may count ids whose rows are gone.
@@ -158,6 +158,7 @@ func (w *whole[T]) askAgain(p *Pass[T]) (more bool, err error) {
 // readPass reads down to bound, or to the end.
 func (w *whole[T]) readPass(bound int64) (*Pass[T], error) {
 	p := NewPass(w.fetch, 0, w.limit)
+	p.Recent = time.Now().UnixMilli() - Skew
 	for !p.Ended {
 		rows, err := p.Next()
 		if err != nil {
@@ -171,10 +172,10 @@ func (w *whole[T]) readPass(bound int64) (*Pass[T], error) {
 		if err := w.take(rows); err != nil {
 			return nil, err
 		}
-		if p.Barren > 3+20/max(1, p.longest) {
+		if p.Barren > 3+20/max(1, p.Longest) {
 			return nil, fmt.Errorf("%w, or moves faster than it can be read: nothing new in %d pages before offset %d of %d", ErrContradiction, p.Barren, p.offset, p.Total)
 		}
-		if p.step == 0 && p.Low < bound {
+		if p.Fits && p.Low < bound {
 			break
 		}
 	}

@@ -20,7 +20,7 @@
 // too: it ends only if it has read as many ids as the list has rows. The count is a proof unless an id was
 // counted whose row is gone. A row may be gone if the total fell, or is below the first total plus the rows
 // that were created since. Then only ids count that are read after that. On an ordered list this happens
-// twice at most, because there the first argument holds by itself.
+// three times at most, because there the first argument holds by itself.
 //
 // What remains: a row can be missed if stamps are equal over more than half a page, or a read is stale, and
 // between the same two requests one row is removed and another is created with a stamp that is too low.

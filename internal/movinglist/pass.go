@@ -1,8 +1,14 @@
 package movinglist
 
+import "math"
+
 // A Pass reads a list once, from an offset downwards. The caller reads pages until it has seen enough or
 // Ended is set.
 type Pass[T any] struct {
+	// Recent is a stamp. A first page that is shorter than the limit is the end of the list if it is as long as the
+	// total says, unless it shows a later stamp: the total may be older than the rows.
+	Recent int64
+
 	Ended      bool  // whether the last page was the end of the list
 	Moved      bool  // whether rows moved between two pages
 	Disordered bool  // whether stamps were out of order, or equal where two pages meet
@@ -11,6 +17,8 @@ type Pass[T any] struct {
 	End        int   // the position after the last row that was read
 	Low        int64 // the stamp of the last row of the last page
 	Bound      int64 // the stamp below which nothing can have moved during the pass
+	Fits       bool  // whether the last page fitted, so that no unread row can stand above it
+	Longest    int   // the length of the longest page
 	Barren     int   // how many pages in a row had only rows that the pass had read before
 
 	fetch   Fetch[T]
@@ -21,7 +29,6 @@ type Pass[T any] struct {
 	overlap int              // how many rows of the next page the last one should have shown
 	last    Row[T]           // the last row of the last page
 	next    string           // the id of the row with which the next page should begin
-	longest int              // the length of the longest page
 	pages   int
 	step    int // how far the last step back went; 0 after a page that fits
 	backs   int // how many steps back there were
@@ -32,7 +39,7 @@ const maxBacks = 8
 
 // NewPass returns a pass that begins at offset and requests pages of at most limit rows.
 func NewPass[T any](fetch Fetch[T], offset, limit int) *Pass[T] {
-	return &Pass[T]{fetch: fetch, limit: limit, offset: offset, read: make(map[string]int64), Low: NoStamp, Bound: NoStamp}
+	return &Pass[T]{fetch: fetch, limit: limit, offset: offset, read: make(map[string]int64), Low: NoStamp, Bound: NoStamp, Recent: math.MaxInt64}
 }
 
 // Next requests one page and returns its rows, of which the pass may have returned some before.
@@ -49,14 +56,9 @@ func (p *Pass[T]) Next() ([]Row[T], error) {
 	p.Total = page.Total
 	p.pages++
 	expected, anchored := p.fits(page.Rows)
-	repeated := !expected && anchored && p.offset+len(page.Rows) > p.Total
-	p.Moved = p.Moved || !expected && !repeated
+	p.Moved = p.Moved || !expected
+	p.Fits = anchored
 	fresh := p.note(page.Rows)
-	if repeated {
-		// The service returns its last page for any offset near the end.
-		p.End, p.Ended = p.Total, true
-		return page.Rows, nil
-	}
 	if !anchored && p.backs < maxBacks {
 		p.stepBack()
 		return page.Rows, nil
@@ -83,9 +85,7 @@ func (p *Pass[T]) fits(rows []Row[T]) (expected, anchored bool) {
 		return true, true
 	}
 	if p.overlap == 0 {
-		// There is nothing to compare with. A row that was read before was pushed down.
-		p.Disordered = p.Disordered || len(rows) > 0 && rows[0].Stamp == p.last.Stamp
-		return len(rows) == 0 || !p.has(rows[0]), true
+		return p.goesOn(rows), true
 	}
 	if len(rows) == 0 {
 		return false, false
@@ -94,11 +94,25 @@ func (p *Pass[T]) fits(rows []Row[T]) (expected, anchored bool) {
 	if first.ID == p.next {
 		return true, true
 	}
-	if first.Stamp == p.last.Stamp && p.Disordered {
-		p.Shuffled = true
+	if first.Stamp == p.last.Stamp {
+		p.Disordered, p.Shuffled = true, true
 		return true, true
 	}
 	return false, p.has(first) || first.Stamp > p.head
+}
+
+// goesOn reports whether a page goes on where the last one ended, though they do not overlap. A row that was read
+// before was pushed down, or has the same stamp as others.
+func (p *Pass[T]) goesOn(rows []Row[T]) bool {
+	if len(rows) == 0 || !p.has(rows[0]) {
+		p.Disordered = p.Disordered || len(rows) > 0 && rows[0].Stamp == p.last.Stamp
+		return true
+	}
+	if rows[0].Stamp == p.last.Stamp {
+		p.Disordered, p.Shuffled = true, true
+		return true
+	}
+	return false
 }
 
 // has reports whether the pass has read the row as it is.
@@ -121,14 +135,14 @@ func (p *Pass[T]) note(rows []Row[T]) (fresh bool) {
 	} else {
 		p.Barren++
 	}
-	p.longest = max(p.longest, len(rows))
+	p.Longest = max(p.Longest, len(rows))
 	return fresh
 }
 
 // stepBack sets the offset back, each time twice as far.
 func (p *Pass[T]) stepBack() {
 	p.backs++
-	p.step = max(2*p.step, p.longest)
+	p.step = max(2*p.step, p.Longest)
 	p.offset = max(0, p.offset-p.step)
 	if p.offset == 0 {
 		p.overlap = 0
@@ -144,7 +158,7 @@ func (p *Pass[T]) advance(rows []Row[T], fresh bool) {
 	}
 	p.last = rows[len(rows)-1]
 	p.Low = p.last.Stamp
-	short := len(rows) < p.longest || p.pages == 1 && len(rows) < p.limit
+	short := len(rows) < p.Longest || p.pages == 1 && len(rows) < p.limit && p.head <= p.Recent
 	if p.End == p.Total && short || p.End >= p.Total && !fresh {
 		p.Ended = true
 		return

@@ -1,0 +1,254 @@
+package cdn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/huaweicloud/cdn/internal/redact"
+)
+
+// A batch is the exports of one client whose tasks are not certain yet. The service does not name the task that a
+// create makes, so tasks and creates are matched by counting: all tasks that are new in the list since the batch
+// began are found, in order, and the n-th one belongs to create n, because create n+1 is not sent before.
+//
+// That is a guess until it is proved. The list shows a task at most one lag after its create was accepted. So a
+// reading that begins one lag after create k shows the tasks of the creates up to k. If it shows exactly k new
+// tasks, there is no room for another user's. If it shows more when no create is in flight, one of them is another
+// user's, and any of the batch may be it. The poller's lock guards a batch.
+type batch struct {
+	claims   []*claim   // the accepted creates, in order
+	created  []creation // the new tasks, in order
+	inFlight bool       // whether a create is on its way
+	began    time.Time  // when the first create was accepted
+	settleAt time.Time  // when a reading may prove the tasks; zero if none is due
+	named    map[string]bool
+	changed  chan struct{} // closed after each change, and replaced
+}
+
+// claim is one accepted create. Its result is set before done is closed.
+type claim struct {
+	accepted time.Time
+	done     chan struct{}
+	task     *ExportTask
+	err      error
+}
+
+const (
+	// batchLags bounds a batch, in lags: one task of another user makes the whole batch ambiguous.
+	batchLags = 5
+	// findFor is how long a task is looked for that the service said it created.
+	findFor = 2 * time.Minute
+)
+
+func newBatch() *batch {
+	return &batch{named: make(map[string]bool), changed: make(chan struct{})}
+}
+
+// notify wakes those that wait for a change of the batch.
+func (b *batch) notify() {
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// found adds tasks that are new in the list.
+func (b *batch) found(created []creation) {
+	for _, c := range created {
+		if !b.named[c.task.TaskID] {
+			b.created = append(b.created, c)
+		}
+	}
+	if len(created) > 0 {
+		b.notify()
+	}
+}
+
+// name takes out a task whose id the response to its create gave.
+func (b *batch) name(id string) {
+	b.named[id] = true
+	for i, c := range b.created {
+		if c.task.TaskID == id {
+			b.created = append(b.created[:i:i], b.created[i+1:]...)
+			return
+		}
+	}
+}
+
+// accept adds a create that the service accepted.
+func (b *batch) accept(now time.Time, lag time.Duration) *claim {
+	if len(b.claims) == 0 {
+		b.began = now
+	}
+	c := &claim{accepted: now, done: make(chan struct{})}
+	b.claims = append(b.claims, c)
+	b.settleAt = now.Add(lag)
+	return c
+}
+
+// isReady reports whether another create may join the batch: the list shows all tasks of the batch, no others,
+// and the batch is not too long already.
+func (b *batch) isReady(now time.Time, lag time.Duration) bool {
+	return len(b.created) == len(b.claims) && (len(b.claims) == 0 || now.Sub(b.began) < batchLags*lag)
+}
+
+// isOverdue reports whether the list should have shown a task by now and has not.
+func (b *batch) isOverdue(now time.Time) bool {
+	return b != nil && len(b.created) < len(b.claims) && !b.settleAt.After(now)
+}
+
+// isDue reports whether a reading may prove the tasks now.
+func (b *batch) isDue(now time.Time) bool {
+	return b != nil && !b.settleAt.IsZero() && !now.Before(b.settleAt)
+}
+
+// settle ends the claims that a complete reading decides which began at a time.
+func (b *batch) settle(began time.Time, lag time.Duration) {
+	if !b.settleAt.After(began) {
+		b.settleAt = time.Time{}
+	}
+	k := 0
+	for k < len(b.claims) && !b.claims[k].accepted.Add(lag).After(began) {
+		k++
+	}
+	last := time.Time{}
+	if len(b.claims) > 0 {
+		last = b.claims[len(b.claims)-1].accepted
+	}
+	switch {
+	case k == 0:
+	case k == len(b.created) && !b.isUnsure():
+		for i, c := range b.claims[:k] {
+			c.end(&b.created[i].task, nil)
+		}
+		b.claims, b.created = b.claims[k:], nil
+		if len(b.claims) > 0 {
+			b.began = b.claims[0].accepted
+		}
+	case k == len(b.claims) && len(b.created) >= k && !b.inFlight:
+		b.end(&AmbiguousExportError{b.candidates()})
+	case began.Sub(last) > max(findFor, batchLags*lag) && !b.inFlight:
+		b.end(unfound(errors.New("there is no new task in the list")))
+	}
+	b.notify()
+}
+
+func (b *batch) isUnsure() bool {
+	for _, c := range b.created {
+		if c.unsure {
+			return true
+		}
+	}
+	return false
+}
+
+// candidates returns the new tasks of the batch.
+func (b *batch) candidates() []ExportTask {
+	var tasks []ExportTask
+	for _, c := range b.created {
+		tasks = append(tasks, c.task)
+	}
+	return tasks
+}
+
+// end ends all claims with a failure of the readings or an ambiguity.
+func (b *batch) end(err error) {
+	for _, c := range b.claims {
+		c.end(nil, err)
+	}
+	b.claims, b.created = nil, nil
+	b.notify()
+}
+
+func (c *claim) end(task *ExportTask, err error) {
+	c.task, c.err = task, err
+	close(c.done)
+}
+
+// unfound returns the error for a task that was created and not found.
+func unfound(why error) error { return outcomeUnknown{fmt.Errorf("find the new task: %w", why)} }
+
+// lost returns the error for a create whose response was lost, after a reading one lag later. A lone candidate
+// proves nothing: it may be another user's, and the create may still take effect.
+func lost(err error, candidates []ExportTask) error {
+	switch len(candidates) {
+	case 0:
+		return fmt.Errorf("%w (there is no new task in the list yet)", err)
+	case 1:
+		id := redact.Excerpt(candidates[0].TaskID, redact.Short)
+		return fmt.Errorf("%w (%s is new, and may be it or another user's): %w", err, id, &AmbiguousExportError{candidates})
+	}
+	return fmt.Errorf("%w; %w", err, &AmbiguousExportError{candidates})
+}
+
+// settleBy lets a complete reading that began at a time decide what it can. The caller holds the lock.
+func (p *poller) settleBy(began time.Time) {
+	if p.batch == nil {
+		return
+	}
+	p.batch.settle(began, p.lag)
+	if len(p.batch.claims) == 0 && !p.batch.inFlight {
+		p.batch.notify()
+		p.batch = nil
+	}
+}
+
+// openBatch waits until a create may be sent, and marks it as in flight. The base of a new batch is the last
+// reading if that is at most one lag old, and otherwise one of its own.
+func (p *poller) openBatch(ctx context.Context) error {
+	for own := false; ; {
+		p.mu.Lock()
+		now := time.Now()
+		fresh := own || !p.schedule.baseline && !p.readAt.Before(now.Add(-max(p.lag, time.Second)))
+		ready := p.batch == nil || p.batch.isReady(now, p.lag)
+		if fresh && ready {
+			if p.batch == nil {
+				p.batch = newBatch()
+			}
+			p.batch.inFlight = true
+			p.mu.Unlock()
+			return nil
+		}
+		var changed chan struct{}
+		if !ready {
+			changed = p.batch.changed
+		}
+		p.mu.Unlock()
+		if ready {
+			if err := p.read(ctx, &demand{depth: maxStamp}); err != nil {
+				return err
+			}
+			own = true
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return p.endOf(ctx)
+		}
+		own = false
+	}
+}
+
+// closeCreate ends a create: accepted with a claim, named by its response, refused or lost.
+func (p *poller) closeCreate(accepted bool, id string) *claim {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.batch
+	b.inFlight = false
+	var c *claim
+	switch {
+	case id != "":
+		b.name(id)
+	case accepted:
+		c = b.accept(time.Now(), p.lag)
+	}
+	if c == nil && len(b.claims) > 0 {
+		b.settleAt = time.Now() // what was in flight left it open
+	}
+	if len(b.claims) == 0 {
+		p.batch = nil
+	}
+	p.wakeUp()
+	return c
+}

@@ -1,0 +1,102 @@
+package cdn
+
+import (
+	"context"
+	"time"
+
+	"example.com/huaweicloud/cdn/internal/movinglist"
+)
+
+// fetch returns the pages of the list for a movinglist.Pass. Each page is shown to the waits at once.
+func (p *poller) fetch(ctx context.Context, poll bool) movinglist.Fetch[ExportTask] {
+	const name = "ListExportTasks"
+	op := operation{name: name, poll: poll, onRetry: func(err error) { p.note(ctx, inStep(name, err)) }}
+	return func(offset int) (movinglist.Page[ExportTask], error) {
+		response, err := p.client.list(ctx, op, &ListExportTasksRequest{Limit: pageLimit, Offset: offset})
+		if err != nil {
+			return movinglist.Page[ExportTask]{}, inStep(name, err)
+		}
+		page := pageOf(response)
+		p.show(ctx, page.Rows)
+		return page, nil
+	}
+}
+
+// readHead reads the head of the list until it is old news, and further if a demand needs it. The reading counts
+// only if all its pages were read: half of its news would make the other half look old.
+func (p *poller) readHead(ctx context.Context, demands []*demand, baseline bool) (changed bool, err error) {
+	depth := int64(maxStamp)
+	for _, d := range demands {
+		baseline = baseline || d.baseline
+		depth = min(depth, d.depth)
+	}
+	now := time.Now()
+	pass := movinglist.NewPass(p.fetch(ctx, len(demands) == 0), 0, pageLimit)
+	var rows []row
+	for {
+		page, err := pass.Next()
+		if err != nil {
+			return false, err
+		}
+		if len(rows) == 0 && len(page) > 0 && baseline {
+			depth = min(depth, now.UnixMilli()-movinglist.Skew, belowSkew(page[0].Stamp))
+		}
+		rows = append(rows, page...)
+		if pass.Ended || pass.Barren > maxBarren || pass.Fits && pass.Low < depth && (baseline || p.isOldNews(page)) {
+			break
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ctx.Err() != nil {
+		return false, nil
+	}
+	return p.takeReading(pass, rows, demands), nil
+}
+
+// maxBarren is how many pages without anything new end a reading of a list that repeats itself.
+const maxBarren = 4
+
+// belowSkew returns the stamp below which a change cannot be stamped that comes after a change with this stamp.
+func belowSkew(stamp int64) int64 {
+	if stamp < movinglist.NoStamp+movinglist.Skew {
+		return stamp
+	}
+	return stamp - movinglist.Skew
+}
+
+// isOldNews reports whether the lower half of a page is known.
+func (p *poller) isOldNews(page []row) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range page[len(page)/2:] {
+		if !p.known.isOld(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// takeReading merges a reading and bookmarks it for the demands. The caller holds the lock.
+func (p *poller) takeReading(pass *movinglist.Pass[ExportTask], rows []row, demands []*demand) (changed bool) {
+	all := p.known.merge(rows, time.Now())
+	p.known.total = pass.Total
+	floor := pass.Low
+	if pass.Ended {
+		floor = movinglist.NoStamp
+	}
+	if p.schedule.baseline || pass.Ended && !pass.Moved {
+		p.known.floor = floor
+	}
+	head := int64(movinglist.NoStamp)
+	if len(rows) > 0 {
+		head = rows[0].Stamp
+	}
+	for _, d := range demands {
+		d.at = bookmark{tick: p.known.tick, change: p.known.changes, floor: floor, head: head, start: p.starts}
+	}
+	p.rounds.head, p.rounds.end = max(0, pass.End-1), pass.End
+	p.rounds.pageLen = pass.Longest
+	p.announce(all)
+	return all.changed
+}
