@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"example.com/huaweicloud/cdn/internal/redact"
@@ -37,6 +39,9 @@ func (c *CdnClient) Export(ctx context.Context, request *CreateExportTaskRequest
 // returned, also with an error as soon as it is known. An error of the download says so, and can be followed by
 // a DownloadFile of the task.
 func (c *CdnClient) ExportFile(ctx context.Context, request *CreateExportTaskRequest, path string, opts ...ExportOption) (*ExportTask, error) {
+	if err := checkFolder(path); err != nil {
+		return nil, fmt.Errorf("cdn: ExportFile: %w", err)
+	}
 	task, err := c.export(ctx, request, opts)
 	if err == nil {
 		_, err = c.downloadFile(ctx, task.TaskID, path, linkOf(task))
@@ -46,6 +51,15 @@ func (c *CdnClient) ExportFile(ctx context.Context, request *CreateExportTaskReq
 		return task, fmt.Errorf("cdn: ExportFile: %w", err)
 	}
 	return task, nil
+}
+
+// checkFolder finds out before the export whether the folder of its file exists.
+func checkFolder(path string) error {
+	if path == "" {
+		return invalid("path", path, "must not be empty")
+	}
+	_, err := os.Stat(filepath.Dir(path))
+	return err
 }
 
 // linkOf returns the options of a download that needs no request for the task's link.

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -91,6 +93,12 @@ func TestExportChecksItsArgumentsFirst(t *testing.T) {
 	require.ErrorIs(t, err, ErrInvalidParameter)
 	_, err = client.Export(t.Context(), &CreateExportTaskRequest{}, nil)
 	require.EqualError(t, err, "cdn: Export: invalid parameter: option 0 is nil")
+	assert.Zero(t, service.requests)
+
+	for path, want := range map[string]error{"": ErrInvalidParameter, filepath.Join(t.TempDir(), "no", "report"): fs.ErrNotExist} {
+		_, err = client.ExportFile(t.Context(), &CreateExportTaskRequest{}, path)
+		require.ErrorIs(t, err, want)
+	}
 	assert.Zero(t, service.requests)
 
 	_, err = NewCdnClient(WithListLag(-1))
