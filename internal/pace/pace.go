@@ -135,12 +135,16 @@ func (p *Pacer) leave(ctx context.Context, w *waiter) (*Turn, error) {
 }
 
 // check returns an error if the turn of the request at index i of its class cannot come in time, even if this
-// pacer's share of the quota grows.
+// pacer's share of the quota grows meanwhile.
 func (p *Pacer) check(class Class, i int, limit, now time.Duration) error {
 	if !p.limited.Load() || limit == never {
 		return nil
 	}
-	if at := p.expect(p.share.grown(), class, i, now); at <= now || at <= limit {
+	at := p.expect(&p.share, class, i, now)
+	if at > limit && limit >= p.share.nextGrowth() {
+		at = p.expect(p.share.grown(), class, i, now)
+	}
+	if at <= now || at <= limit {
 		return nil
 	}
 	return p.noTurn(class, i, now)

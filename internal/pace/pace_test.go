@@ -237,6 +237,15 @@ func TestWaitEnds(t *testing.T) {
 		assert.EqualError(t, err, "no turn before the deadline: the expected wait is 1m1s under 20 requests per 1m0s (from the 429's text)")
 	})
 
+	bubble("turn after until, and the share does not grow before: at once", func(t *testing.T) {
+		p := New(Config{})
+		mustWait(t, p).Refused(perMinute)
+		start := time.Now()
+		_, err := p.Wait(t.Context(), Normal, start.Add(30*time.Second))
+		require.ErrorAs(t, err, new(*NoTurnError))
+		assert.Zero(t, time.Since(start))
+	})
+
 	bubble("turn after the context's deadline: at once", func(t *testing.T) {
 		p, start := learnt(t), time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -172,19 +172,19 @@ func (s *share) shrink(now time.Duration, flying int, h *history) {
 
 func (s *share) firstStep() float64 { return min(max(0.5, s.quota/40), s.size/4) }
 
-// period returns how long nothing must be refused before the size is increased.
-func (s *share) period() time.Duration {
+// nextGrowth returns when the size may be increased, if nothing is refused until then.
+func (s *share) nextGrowth() time.Duration {
 	if s.isText() {
-		return max(s.window, 2*s.interval(), 10*time.Second)
+		return s.changed + max(s.window, 2*s.interval(), 10*time.Second)
 	}
-	return min(s.window, max(time.Minute, 3*s.interval()))
+	return s.changed + min(s.window, max(time.Minute, 3*s.interval()))
 }
 
 // grow increases the size if a window has passed in which nothing was refused and requests had to wait: half
 // the way to the ceiling, then above it in steps that double. It reports whether the quota is to be
 // forgotten. Above a quota known from its text it goes only after a long calm.
 func (s *share) grow(now time.Duration) (forget bool) {
-	if s.block.on || !s.pressed || now-s.changed < s.period() {
+	if s.block.on || !s.pressed || now < s.nextGrowth() {
 		return false
 	}
 	limit := math.Inf(1)
