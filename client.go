@@ -32,8 +32,9 @@ type CdnClient struct {
 // order: the variables CLOUD_SDK_AK and CLOUD_SDK_SK (with CLOUD_SDK_SECURITY_TOKEN for temporary
 // ones); the id token of HUAWEICLOUD_SDK_IDP_ID and HUAWEICLOUD_SDK_ID_TOKEN_FILE;
 // HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK; the file ~/.huaweicloud/credentials, or the one of
-// HUAWEICLOUD_SDK_CREDENTIALS_FILE; the instance metadata, for which the first call may take some
-// seconds where there are none; the pod identity.
+// HUAWEICLOUD_SDK_CREDENTIALS_FILE; the pod identity; the instance metadata, for which the first call may
+// take some seconds if there are none. The first source that is configured is used. If it cannot be used,
+// the call returns an error that names it, and no other source signs.
 //
 // An error wraps [ErrInvalidParameter] and names the option.
 func NewCdnClient(opts ...Option) (*CdnClient, error) {

@@ -1,13 +1,16 @@
 package cdn
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -301,5 +304,25 @@ func FuzzParseTemporary(f *testing.F) {
 		assert.NoError(t, got.signer.validate())
 		assert.False(t, got.permanent(), "temporary credentials must expire")
 		assert.NotEmpty(t, got.signer.SecurityToken)
+	})
+}
+
+// A machine outside the cloud may drop the packets: the search must not take as long as four attempts.
+func TestMetadata_connection_that_times_out_is_tried_once(t *testing.T) {
+	emptyEnvironment(t)
+	before := http.DefaultTransport
+	defer func() { http.DefaultTransport = before }()
+	synctest.Test(t, func(t *testing.T) {
+		var dials atomic.Int64
+		http.DefaultTransport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			dials.Add(1)
+			<-ctx.Done()
+			return nil, &net.OpError{Op: "dial", Err: ctx.Err()}
+		}}
+		start := time.Now()
+		_, err := newSource(t).get(t.Context())
+		require.ErrorIs(t, err, ErrNoCredentials)
+		assert.EqualValues(t, 1, dials.Load())
+		assert.Equal(t, linkLocalDialTime, time.Since(start))
 	})
 }

@@ -29,8 +29,8 @@
 // Calls are signed with an access key (AK) and its secret key (SK): those of [WithAKSK] or
 // [WithCredentials], else the first that is found at the first call in the variables CLOUD_SDK_AK
 // and CLOUD_SDK_SK, with the id token or the keys of the official SDK's variables HUAWEICLOUD_SDK_…,
-// in the file ~/.huaweicloud/credentials, in the instance metadata, or with the pod identity.
-// Temporary credentials that the client fetches itself are refreshed before they end. Keys and tokens
+// in the file ~/.huaweicloud/credentials, with the pod identity, or in the instance metadata.
+// Temporary credentials that the client fetches itself are refreshed before they expire. Keys and tokens
 // are never printed, logged or put into errors.
 //
 // # Errors

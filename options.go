@@ -51,9 +51,10 @@ func WithAKSK(ak, sk string) Option {
 
 // WithCredentials signs with credentials built by the official SDK's core package: an AK/SK, with or
 // without a security token and an account id, or ones that fetch temporary credentials (instance
-// metadata, an id token, a pod identity) and refresh them before they end. The client works on a
-// copy and never changes what it is given; a fetch shares the credentials' accessor with other
-// clients of this package in turn, but not with the official SDK's own clients.
+// metadata, an id token, a pod identity) and refresh them before they expire. The client works on a
+// copy and never changes what it is given. It fetches from the instance metadata, and exchanges an id
+// token, by itself: retried, and the metadata never through a proxy. Any other accessor is called, by one
+// client of this package at a time, but not in turn with the official SDK's own clients.
 func WithCredentials(official *global.Credentials) Option {
 	return func(o *options) error {
 		if err := validateOfficial(official); err != nil {
@@ -120,7 +121,7 @@ func WithHTTPClient(client *http.Client) Option {
 
 // WithLogger has the client log to logger: a record per request at debug level, those of downloads to
 // the object store included (operation Download), the id of a task that
-// [CdnClient.Export] has created at info level, and at warning level a record per retry, per failed
+// [CdnClient.Export] has created and, once, the source of credentials that was found at info level, and at warning level a record per retry, per failed
 // poll, and where the local clock is off or credentials could not be refreshed. Nothing secret is
 // logged. By default nothing is logged at all, and nothing with a nil logger.
 func WithLogger(logger *slog.Logger) Option {

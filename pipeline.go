@@ -26,6 +26,9 @@ func newPipeline(o *options) handler {
 	}
 	// The quota is kept before the signature is made, since a turn may be minutes away.
 	next = pacing(newPacer(o.logger), o.retryPolicy.MaxThrottleWait, next)
+	// New temporary credentials are fetched before the clock is corrected: if both are wrong, the second signature
+	// with the corrected clock is the first with the new credentials.
+	next = refreshing(keys, next)
 	// A wrong clock is corrected before a retry is considered: no retry would mend it.
 	next = correcting(clock, o.logger, next)
 	return retrying(o.retryPolicy, &retry.Budget{}, o.logger, next)
