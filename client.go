@@ -22,6 +22,7 @@ type CdnClient struct {
 	poller    *poller
 	// exportTurn holds whoever is creating a task and finding it.
 	exportTurn chan struct{}
+	journal    *exportJournal // nil without WithJournal
 	store      *store
 	observer   Observer
 }
@@ -54,15 +55,19 @@ func newCdnClient(opts []Option) (*CdnClient, error) {
 	if err != nil {
 		return nil, err
 	}
+	clock := &clock{}
 	client := &CdnClient{
 		endpoint:   endpoint,
-		pipeline:   newPipeline(o),
+		pipeline:   newPipeline(o, clock),
 		exportTurn: make(chan struct{}, 1),
 		store:      newStore(o),
 		observer:   o.observer,
 		userAgent:  strings.TrimSpace(o.userAgent + " huaweicloud-cdn-go/" + Version + " " + runtime.Version()),
 	}
 	client.poller = newPoller(client, o)
+	if o.journal != nil {
+		client.journal = newExportJournal(client, o, clock)
+	}
 	return client, nil
 }
 

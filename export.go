@@ -74,7 +74,9 @@ func linkOf(task *ExportTask) []DownloadOption {
 type ExportOption func(*exportOptions) error
 
 // exportOptions is what the options of one export add up to.
-type exportOptions struct{}
+type exportOptions struct {
+	key string
+}
 
 func newExportOptions(opts []ExportOption) (*exportOptions, error) {
 	o := &exportOptions{}
@@ -99,21 +101,38 @@ func (c *CdnClient) export(ctx context.Context, request *CreateExportTaskRequest
 	if err := request.validate(); err != nil {
 		return nil, err
 	}
-	if _, err := newExportOptions(opts); err != nil {
+	o, err := newExportOptions(opts)
+	if err != nil {
 		return nil, err
+	}
+	if c.journal != nil || o.key != "" {
+		return c.exportOnce(ctx, request, o.key)
 	}
 	defer c.poller.join()()
 	created, err := c.createAndFind(ctx, request)
 	if err != nil {
 		return nil, err
 	}
-	// The wait may be long, and a program that dies in it would not know the task.
-	c.poller.logger.LogAttrs(ctx, slog.LevelInfo, "cdn: export task created", slog.String("task_id", created.TaskID))
-	w := c.poller.waitFor(created.TaskID, created)
+	c.logCreated(ctx, created.TaskID)
+	return c.awaitCreated(ctx, created.TaskID, created)
+}
+
+// logCreated logs the id of a new task: the wait may be long, and a program that dies in it would not know the task.
+func (c *CdnClient) logCreated(ctx context.Context, taskID string) {
+	c.poller.logger.LogAttrs(ctx, slog.LevelInfo, "cdn: export task created", slog.String("task_id", taskID))
+}
+
+// awaitCreated waits for a task. created is what is known of a new one, nil if the task is older. The caller is a
+// subscriber of the poller.
+func (c *CdnClient) awaitCreated(ctx context.Context, taskID string, created *ExportTask) (*ExportTask, error) {
+	w := c.poller.waitFor(taskID, created)
 	defer c.poller.forget(w)
 	task, err := w.await(ctx)
 	if task == nil {
-		task = created
+		task = &ExportTask{TaskID: taskID}
+		if created != nil {
+			task = created
+		}
 	}
 	return task, err
 }

@@ -35,6 +35,9 @@ type options struct {
 	minPoll      time.Duration
 	maxPoll      time.Duration
 	listLag      time.Duration
+	journal      Journal
+	// lostCreateExpiry is how long the service may accept a create whose response was lost.
+	lostCreateExpiry time.Duration
 }
 
 // WithAKSK signs with a permanent access key (AK) and its secret key (SK).
@@ -195,7 +198,7 @@ func newOptions(opts []Option) (*options, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &options{region: DefaultRegion, retryPolicy: defaults, minPoll: 2 * time.Second, maxPoll: 30 * time.Second, listLag: 3 * time.Second}
+	o := &options{region: DefaultRegion, retryPolicy: defaults, minPoll: 2 * time.Second, maxPoll: 30 * time.Second, listLag: 3 * time.Second, lostCreateExpiry: 15 * time.Minute}
 	for i, option := range opts {
 		if option == nil {
 			return nil, fmt.Errorf("%w: option %d is nil", ErrInvalidParameter, i)

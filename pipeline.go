@@ -13,8 +13,7 @@ type handler func(ctx context.Context, c *call) error
 
 // newPipeline returns the handler that takes a call to its response. Each step calls the next one, so the
 // order of this function, read upwards, is the order of a request.
-func newPipeline(o *options) handler {
-	clock := &clock{}
+func newPipeline(o *options, clock *clock) handler {
 	keys := o.credentialSource(clock.now)
 	// One request to the user's *http.Client, within the time of one attempt.
 	next := newSender(o).send

@@ -1,0 +1,181 @@
+package cdn
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"example.com/huaweicloud/cdn/internal/redact"
+)
+
+const (
+	recordVersion = 1
+	// headName is the name of the journal's head. No key has it, because of keyPrefix.
+	headName  = "head"
+	keyPrefix = "key:"
+)
+
+// The kinds of records.
+const (
+	kindHead = "head"
+	kindKey  = "key"
+)
+
+// recordForm is what all records begin with.
+type recordForm struct {
+	Kind    string `json:"cdn_journal"`
+	Version int    `json:"version"`
+}
+
+// keyRecord is what the journal knows of one key. A key that never had a task has none.
+type keyRecord struct {
+	recordForm
+	State keyState `json:"state"`
+	// Request is the fingerprint of the request that belongs to the key; empty if the key is free.
+	Request string    `json:"request,omitempty"`
+	TaskID  string    `json:"task_id,omitempty"`
+	At      time.Time `json:"at"`
+	// Candidates are the tasks of which one may be the key's.
+	Candidates []candidate `json:"candidates,omitempty"`
+}
+
+// keyState is the state of a key.
+type keyState string
+
+const (
+	stateTask      keyState = "task"      // the key has the task TaskID
+	stateAmbiguous keyState = "ambiguous" // one of Candidates may be its task; an operator must say which
+	stateFree      keyState = "free"      // an operator said that the key has no task
+)
+
+type candidate struct {
+	TaskID     string    `json:"task_id"`
+	TaskName   string    `json:"task_name,omitempty"`
+	CreateTime time.Time `json:"create_time"`
+}
+
+// journalHead is the record that all creates of a journal share.
+type journalHead struct {
+	recordForm
+	// Open are the creates whose task is not known.
+	Open []intent `json:"open,omitempty"`
+	// Taken are the tasks that were created lately and belong to a create. They are no candidates for others.
+	Taken []takenTask `json:"taken,omitempty"`
+	// Base is the last reading of the list, which the next create begins with if it is fresh.
+	Base *exportBase `json:"base,omitempty"`
+}
+
+// intent is one create, stored before its request is sent.
+type intent struct {
+	// Key is empty for an export without a key.
+	Key     string `json:"key,omitempty"`
+	Request string `json:"request"`
+	// At is when the intent was stored. The request is not sent after SendBy.
+	At     time.Time  `json:"at"`
+	SendBy time.Time  `json:"send_by"`
+	Base   exportBase `json:"base"`
+	// Absent reports that the list did not show the task after the lag. Then only its expiry ends the intent.
+	Absent bool `json:"absent,omitempty"`
+}
+
+type takenTask struct {
+	TaskID string    `json:"task_id"`
+	At     time.Time `json:"at"`
+}
+
+// fingerprint identifies the content of a request.
+func (r *CreateExportTaskRequest) fingerprint() (string, error) {
+	body, err := r.body()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:16]), nil
+}
+
+// decodeRecord reads a record of this kind. It refuses what another release or program has written: a record that is
+// taken for less than it is would free its key.
+func decodeRecord(kind string, data []byte, record any) error {
+	var form recordForm
+	err := json.Unmarshal(data, &form)
+	switch {
+	case err == nil && form.Version > recordVersion:
+		return fmt.Errorf("written by a newer release: version %d, this release knows %d", form.Version, recordVersion)
+	case err != nil || form.Kind != kind || form.Version != recordVersion:
+		return fmt.Errorf("not a record of this package, or damaged: it begins %q", redact.Excerpt(string(data), 60))
+	}
+	return json.Unmarshal(data, record)
+}
+
+func decodeKeyRecord(data []byte) (*keyRecord, error) {
+	record := &keyRecord{}
+	if data == nil {
+		return &keyRecord{State: stateFree}, nil
+	}
+	if err := decodeRecord(kindKey, data, record); err != nil {
+		return nil, err
+	}
+	switch {
+	case record.State == stateFree,
+		record.State == stateTask && record.TaskID != "",
+		record.State == stateAmbiguous && record.Request != "":
+		return record, nil
+	}
+	return nil, errors.New("damaged: the state does not fit the content")
+}
+
+func decodeHead(data []byte) (*journalHead, error) {
+	head := &journalHead{}
+	if data == nil {
+		return head, nil
+	}
+	if err := decodeRecord(kindHead, data, head); err != nil {
+		return nil, err
+	}
+	return head, nil
+}
+
+// open returns the open intent of key, or nil.
+func (h *journalHead) open(key string) *intent {
+	for i := range h.Open {
+		if h.Open[i].Key == key {
+			return &h.Open[i]
+		}
+	}
+	return nil
+}
+
+// close removes an intent.
+func (h *journalHead) close(closed intent) {
+	h.Open = slices.DeleteFunc(h.Open, func(i intent) bool { return i.Key == closed.Key && i.At.Equal(closed.At) })
+}
+
+// take notes that the task belongs to a create, and drops older notes that no reading needs any more: the list has shown
+// those tasks for long, and no open intent is as old.
+func (h *journalHead) take(taskID string, now time.Time, keep time.Duration) {
+	oldest := now
+	for _, i := range h.Open {
+		if i.At.Before(oldest) {
+			oldest = i.At
+		}
+	}
+	h.Taken = slices.DeleteFunc(h.Taken, func(t takenTask) bool { return oldest.Sub(t.At) > keep })
+	h.Taken = append(h.Taken, takenTask{taskID, now})
+}
+
+func (h *journalHead) taken(taskID string) bool {
+	return slices.ContainsFunc(h.Taken, func(t takenTask) bool { return t.TaskID == taskID })
+}
+
+// candidates returns the tasks in the record as far as it has them.
+func (r *keyRecord) candidates() []ExportTask {
+	tasks := make([]ExportTask, 0, len(r.Candidates))
+	for _, c := range r.Candidates {
+		tasks = append(tasks, ExportTask{TaskID: c.TaskID, TaskName: c.TaskName, CreateTime: c.CreateTime})
+	}
+	return tasks
+}
