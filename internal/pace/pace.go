@@ -15,8 +15,9 @@ import (
 
 // Config sets up a pacer. The zero value works.
 type Config struct {
-	// OnLearn is called with each quota that was learnt, or has changed by more than a third, by the
-	// goroutine that reports the refusal or the end of it. It may be nil.
+	// OnLearn is called with each quota that was learnt, and with a changed one: with any other text, and with a
+	// measured quota that is three times the last one or a third of it. It is called without a lock held, by
+	// the goroutine that reports the outcome of a request. It may be nil.
 	OnLearn func(Quota)
 }
 

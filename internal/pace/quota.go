@@ -68,14 +68,14 @@ func (e *NoTurnError) Error() string {
 	return fmt.Sprintf("no turn before the deadline: the expected wait is %v under %s", readable(e.Wait), e.Quota)
 }
 
-// isNear reports whether q and other are of one source and differ by a third at most; quotas from a text
-// must be equal.
+// isNear reports whether q and other are of one source, and neither is three times the other. Measured quotas
+// vary as other clients come and go. Quotas from a text must be equal.
 func (q Quota) isNear(other Quota) bool {
 	if q.Source == FromText || q.Source != other.Source || other.Requests == 0 {
 		return q == other
 	}
 	ratio := q.rate() / other.rate()
-	return ratio > 2.0/3 && ratio < 3.0/2
+	return ratio > 1.0/3 && ratio < 3
 }
 
 func (q Quota) rate() float64 { return float64(q.Requests) / q.Per.Seconds() }

@@ -148,7 +148,7 @@ func (p *Pacer) evict(now time.Duration) {
 	}
 }
 
-// news returns the quota if OnLearn has not been told of it, or of one that differs by a third at most.
+// news returns the quota if OnLearn has not been told of it or of one that is near.
 func (p *Pacer) news() (Quota, bool) {
 	quota := p.quota()
 	if p.onLearn == nil || quota.Requests == 0 || quota.isNear(p.told) {
