@@ -66,7 +66,6 @@ func (d *download) exchange(ctx context.Context, silence *silence) error {
 	if err != nil {
 		return err
 	}
-	silence.timer.Stop()
 	defer resp.Body.Close()
 	d.status = resp.StatusCode
 	part, err := d.accept(resp, silence)

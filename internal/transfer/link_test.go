@@ -48,6 +48,7 @@ func TestLinkFault(t *testing.T) {
 		{link: "http://[::1]/f", wantLocal: true},
 		{link: "http://[::ffff:127.0.0.1]/f", wantLocal: true},
 		{link: "http://0.0.0.0/f", wantLocal: true},
+		{link: "http://[::ffff:0.0.0.0]/f", wantLocal: true},
 		{link: "https://[::]/f", wantLocal: true},
 		{link: "https://localhost.example/f", wantRemote: true, wantLocal: true, wantIn: true},
 		{link: "https://notlocalhost/f", wantRemote: true, wantLocal: true, wantIn: true},
@@ -120,6 +121,7 @@ func TestNewLinks(t *testing.T) {
 			respond(403, "<Error><Code>SlowDown</Code></Error>"), respond(403, "<Error><Code>ServiceUnavailable</Code></Error>"), respond(200, body),
 		}, []string{"/1", "/1", "/1"}, false},
 		{"expired meanwhile", "", []string{"/1" + expired, "/2"}, []*http.Response{cut(200, 10, body[:4], "ETag", strong), partOf(4)}, []string{"/1", "/2"}, false},
+		{"expired meanwhile, and refused", "", []string{"/1" + expired, "/2", "/3"}, []*http.Response{respond(503, ""), respond(403, ""), respond(200, body)}, []string{"/1", "/2", "/3"}, false},
 		{"always expired by a wrong clock", "", []string{"/1" + expired}, []*http.Response{respond(503, ""), respond(200, body)}, []string{"/1", "/1"}, false},
 	}
 	for _, test := range tests {

@@ -3,6 +3,7 @@ package transfer
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -94,6 +95,16 @@ type memory struct {
 	bytes.Buffer
 	restarts int
 }
+
+// Write fails if it is called for nothing.
+func (m *memory) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, errEmptyWrite
+	}
+	return m.Buffer.Write(p)
+}
+
+var errEmptyWrite = errors.New("an empty write")
 
 func (m *memory) Restart() error {
 	m.restarts++

@@ -29,10 +29,16 @@ func partOf(first int) *http.Response {
 
 // A download that is resumed asks for the rest of the very same file, and in no other way.
 func TestRequests(t *testing.T) {
-	store, requests := script(t, cut(200, 10, body[:4], "ETag", strong), partOf(4))
+	closed := 0
+	responses := []*http.Response{cut(200, 10, body[:4], "ETag", strong), partOf(4)}
+	for _, resp := range responses {
+		resp.Body = &closingBody{resp.Body, &closed}
+	}
+	store, requests := script(t, responses...)
 	var sink memory
 	n, err := Copy(t.Context(), configOf(store), sourceOf(storeLink), &sink)
 	require.NoError(t, err)
+	assert.Equal(t, 2, closed)
 	assert.EqualValues(t, 10, n)
 	assert.Equal(t, body, sink.String())
 	assert.Zero(t, sink.restarts)
@@ -43,7 +49,19 @@ func TestRequests(t *testing.T) {
 	}, (*requests)[1].Header)
 	for _, req := range *requests {
 		assert.Equal(t, "GET "+storeLink, req.Method+" "+req.URL.String())
+		require.Error(t, req.Context().Err(), "nothing of an attempt is left")
 	}
+}
+
+// closingBody counts how many bodies were closed.
+type closingBody struct {
+	io.ReadCloser
+	closed *int
+}
+
+func (b *closingBody) Close() error {
+	*b.closed++
+	return b.ReadCloser.Close()
 }
 
 // Each row is a script: the responses of the store to one request after the other.
@@ -149,6 +167,11 @@ func TestScripts(t *testing.T) {
 			assert.Equal(t, strings.HasPrefix(test.err, "malformed"), errors.Is(err, ErrMalformed))
 		})
 	}
+}
+
+func longer(resp *http.Response, body string) *http.Response {
+	resp.Body = io.NopCloser(strings.NewReader(body))
+	return resp
 }
 
 func unknownLength(resp *http.Response) *http.Response {
@@ -321,13 +344,13 @@ func TestContextEndsInADelay(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, _ := slowStore(func(req *http.Request, _ int) *http.Response { return slow(req, 10, 10, 40*time.Millisecond) })
+		store, _ := slowStore(func(req *http.Request, _ int) *http.Response { return slow(req, 10, 10, 50*time.Millisecond) })
 		var reports [][2]int64
 		config := configOf(store)
 		config.Report = func(written, total int64) { reports = append(reports, [2]int64{written, total}) }
 		_, err := Copy(t.Context(), config, sourceOf(storeLink), &memory{})
 		require.NoError(t, err)
-		assert.Equal(t, [][2]int64{{1, 10}, {4, 10}, {7, 10}, {10, 10}, {10, 10}}, reports, "every 100 ms, and at the end")
+		assert.Equal(t, [][2]int64{{1, 10}, {3, 10}, {5, 10}, {7, 10}, {9, 10}, {10, 10}}, reports, "every 100 ms, and at the end")
 	})
 	store, _ := script(t, respond(404, ""))
 	config := configOf(store)
@@ -351,10 +374,18 @@ func TestLog(t *testing.T) {
 	assert.NotContains(t, log.String(), "s3cret")
 
 	log.Reset()
-	config.Client = &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) { return nil, errBroken })}
+	requests := 0
+	config.Client = &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		if requests++; requests == 1 {
+			return respond(503, ""), nil
+		}
+		return nil, errBroken
+	})}
 	_, err = Copy(t.Context(), config, sourceOf(storeLink), &memory{})
-	require.Error(t, err)
-	assert.NotContains(t, log.String(), "status=")
+	require.ErrorIs(t, err, errBroken)
+	lines = strings.Split(strings.TrimSpace(log.String()), "\n")
+	require.Len(t, lines, 3)
+	assert.NotContains(t, lines[2], "status=", "there was no response")
 }
 
 func TestErrorsOfTheSource(t *testing.T) {
