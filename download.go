@@ -115,13 +115,10 @@ func (c *CdnClient) downloadFile(ctx context.Context, taskID, path string, opts 
 	if err == nil {
 		err = file.Commit()
 	}
-	if err == nil {
-		return n, nil
+	if err != nil {
+		return 0, err
 	}
-	if discardErr := file.Discard(); discardErr != nil {
-		err = fmt.Errorf("%w; %w", err, discardErr)
-	}
-	return 0, err
+	return n, nil
 }
 
 // createFile creates the file for path. It refuses a path that cannot be a file.

@@ -298,6 +298,12 @@ func TestDownloadOfAnOldTask(t *testing.T) {
 			require.ErrorAs(t, err, &response)
 			assert.Equal(t, test.want != "", strings.Contains(err.Error(), "7 days"), "%v", err)
 			assert.True(t, strings.HasSuffix(err.Error(), test.want), "%v", err)
+
+			_, err = client.Download(t.Context(), id, io.Discard, cdn.WithLink(store.URL))
+			require.ErrorAs(t, err, &response)
+			if test.status != http.StatusForbidden { // then the task is asked for
+				assert.NotContains(t, err.Error(), "7 days", "the age is not known")
+			}
 		})
 	}
 }

@@ -111,6 +111,7 @@ func TestDownloadSendsNothingOfTheAPIsToTheStore(t *testing.T) {
 		assert.Contains(t, []string{"Accept-Encoding", "User-Agent"}, name)
 	}
 	assert.Equal(t, "identity", seen.Get("Accept-Encoding"))
+	assert.Contains(t, seen.Get("User-Agent"), "huaweicloud-cdn-go/")
 }
 
 func TestDownloadOfATaskWithoutFile(t *testing.T) {

@@ -43,8 +43,7 @@ func Create(ctx context.Context, path string) (*File, error) {
 	}
 	before, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		before = nil
+	case errors.Is(err, fs.ErrNotExist): // a new file
 	case err != nil:
 		return nil, err
 	case before.IsDir():

@@ -117,6 +117,27 @@ func TestCommitFails(t *testing.T) {
 	assert.DirExists(t, path)
 }
 
+// Nothing is left open, and what is gone or closed already is no error.
+func TestFileIsClosed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "report")
+	f := newFile(t, path, "new")
+	require.NoError(t, f.Commit())
+	_, err := f.Write([]byte("more"))
+	require.ErrorIs(t, err, fs.ErrClosed)
+	require.ErrorIs(t, chmod(f.file, 0o600), fs.ErrClosed)
+
+	f = newFile(t, path, "new")
+	require.NoError(t, f.Discard())
+	_, err = f.Write([]byte("more"))
+	require.ErrorIs(t, err, fs.ErrClosed)
+
+	f = newFile(t, path, "new")
+	require.NoError(t, f.file.Close())
+	require.ErrorIs(t, f.Commit(), fs.ErrClosed)
+	require.NoError(t, os.Remove(f.file.Name()))
+	require.NoError(t, f.Discard())
+}
+
 func TestLongNames(t *testing.T) {
 	folder := t.TempDir()
 	name := strings.Repeat("流", 80) + ".csv"

@@ -28,6 +28,13 @@ func TestMain(m *testing.M) {
 var helpers = map[string]func(path string) error{
 	"hold":  hold,
 	"write": write,
+	"chmod": func(path string) error {
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return chmod(file, 0o600)
+	},
 	"write durably": func(path string) error {
 		if err := WriteFile(path, []byte("new")); err != nil {
 			return fmt.Errorf("as expected: %w", err)

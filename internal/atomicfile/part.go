@@ -68,18 +68,13 @@ func hasName(file *os.File) bool {
 // removeAbandoned removes the temporary files for path that no living process holds. It is a courtesy: what
 // cannot be removed is left.
 func removeAbandoned(path string) {
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return
-	}
-	names, _ := folder.Readdirnames(-1)
-	_ = folder.Close()
+	entries, _ := os.ReadDir(filepath.Dir(path))
 	prefix := partPrefix(path)
-	for _, name := range names {
-		if !isPart(name, prefix) {
+	for _, entry := range entries {
+		if !isPart(entry.Name(), prefix) {
 			continue
 		}
-		name = filepath.Join(filepath.Dir(path), name)
+		name := filepath.Join(filepath.Dir(path), entry.Name())
 		if info, err := os.Lstat(name); err == nil && info.Mode().IsRegular() {
 			removeUnheld(name, info)
 		}

@@ -108,6 +108,66 @@ func TestFolderThatCannotBeSynced(t *testing.T) {
 	assert.Equal(t, []string{"report"}, namesIn(t, folder))
 }
 
+// onPipe returns a file whose temporary name exists, but whose descriptor is that of a pipe, which cannot be synced.
+func onPipe(t *testing.T, path string) *File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = r.Close(); _ = w.Close() })
+	fd, err := syscall.Dup(int(w.Fd()))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path+".part", []byte("new"), 0o600))
+	return &File{file: os.NewFile(uintptr(fd), path+".part"), path: path, mode: 0o600}
+}
+
+// On a file system without such a call, a download is complete without being synced, and a record is not durable.
+func TestFileThatCannotBeSynced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "report")
+	require.NoError(t, onPipe(t, path).Commit())
+	assert.Equal(t, "new", contentOf(t, path))
+
+	path = filepath.Join(t.TempDir(), "record")
+	f := onPipe(t, path)
+	require.ErrorIs(t, f.writeDurably(nil), syscall.EINVAL)
+	require.NoError(t, f.Discard())
+	assert.NoFileExists(t, path)
+}
+
+// A file system without permissions is no error, and neither is a file of another user.
+func TestChmodThatIsNotAllowed(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	path := filepath.Join(publicFolder(t), "report")
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, os.Chmod(path, 0o644))
+	require.NoError(t, asUser(t, "chmod", path, syscall.Credential{Uid: 65534, Gid: 65534}))
+	assert.Equal(t, fs.FileMode(0o644), modeOf(t, path))
+}
+
+// The mode of the file that is replaced counts also if that is gone in the end.
+func TestModeOfAFileThatWentMeanwhile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "report")
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, os.Chmod(path, 0o640))
+	f := newFile(t, path, "new")
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, f.Commit())
+	assert.Equal(t, fs.FileMode(0o640), modeOf(t, path))
+}
+
+func TestHasName(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "report")
+	file, err := os.Create(path)
+	require.NoError(t, err)
+	assert.True(t, hasName(file))
+	require.NoError(t, os.Rename(path, path+".moved"))
+	assert.False(t, hasName(file), "there is none of the name")
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	assert.False(t, hasName(file), "there is another")
+	require.NoError(t, file.Close())
+}
+
 func TestOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // only root can give a file away, and have another user run a program
@@ -163,6 +223,7 @@ func TestSymbolicLinks(t *testing.T) {
 		{"through a folder that is a link", symlink("folder/file", "through-folder"), file},
 		{"above a folder that is a link", symlink("folder/../beside", "above"), filepath.Join(folder, "beside")},
 		{"in a folder that is a link", filepath.Join(folder, "folder", "file"), file},
+		{"a link without a folder", "to-file", file},
 		{"without a folder", "plain", filepath.Join(folder, "plain")},
 	}
 	t.Chdir(folder)

@@ -17,9 +17,6 @@ const maxLinks = 40
 func target(path string) (string, error) {
 	for range maxLinks {
 		folder, name := filepath.Split(path)
-		if folder == "" {
-			folder = "."
-		}
 		// Of the folder's own links the kernel's view counts. If it cannot be had, creating will say why.
 		if resolved, err := filepath.EvalSymlinks(folder); err == nil {
 			folder, path = resolved, filepath.Join(resolved, name)
