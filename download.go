@@ -20,6 +20,8 @@ type DownloadOption func(*downloadOptions) error
 type downloadOptions struct {
 	progress func(Progress)
 	link     *url.URL
+	// served reports whether the link is the service's, so that a fault of it is not the caller's.
+	served bool
 }
 
 // Progress is how far a download has come.
@@ -203,7 +205,7 @@ func (s *store) config(endpoint *url.URL, opts []DownloadOption) (transfer.Confi
 	if report := options.progress; report != nil {
 		config.Report = func(written, total int64) { report(Progress{written, total}) }
 	}
-	if link := options.link; link != nil {
+	if link := options.link; link != nil && !options.served {
 		if fault := config.LinkFault(link); fault != "" {
 			return config, invalid("Link", redact.Link(link.String()), fault)
 		}

@@ -20,7 +20,7 @@ type linkSource struct {
 	ended time.Time
 }
 
-// link gets a link from the service. The error says why there is none.
+// link gets a link from the service.
 func (s *linkSource) link(ctx context.Context) (*url.URL, error) {
 	const name = "GetExportTask"
 	task, err := s.client.getTask(ctx, operation{name: name}, s.taskID)
@@ -28,6 +28,11 @@ func (s *linkSource) link(ctx context.Context) (*url.URL, error) {
 		return nil, inStep(name, err)
 	}
 	s.ended = task.UpdateTime
+	return linkOf(task)
+}
+
+// linkOf returns the link to the file of a task. The error says why there is none.
+func linkOf(task *ExportTask) (*url.URL, error) {
 	switch {
 	case task.Status == ExportTaskFail:
 		return nil, ErrTaskFailed
@@ -41,6 +46,15 @@ func (s *linkSource) link(ctx context.Context) (*url.URL, error) {
 		return nil, fmt.Errorf("%w: the download link is not a URL", ErrMalformedResponse)
 	}
 	return link, nil
+}
+
+// withLinkOf starts a download with the link of a task that the service has just returned.
+func withLinkOf(task *ExportTask) DownloadOption {
+	return func(o *downloadOptions) (err error) {
+		o.link, err = linkOf(task)
+		o.served = true
+		return err
+	}
 }
 
 // fileLifetime is how long an export can be downloaded, as the console says.

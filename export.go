@@ -44,7 +44,7 @@ func (c *CdnClient) ExportFile(ctx context.Context, request *CreateExportTaskReq
 	}
 	task, err := c.export(ctx, request, opts)
 	if err == nil {
-		_, err = c.downloadFile(ctx, task.TaskID, path, linkOf(task))
+		_, err = c.downloadFile(ctx, task.TaskID, path, []DownloadOption{withLinkOf(task)})
 		err = inStep("download", err)
 	}
 	if err != nil {
@@ -60,14 +60,6 @@ func checkFolder(path string) error {
 	}
 	_, err := os.Stat(filepath.Dir(path))
 	return err
-}
-
-// linkOf returns the options of a download that needs no request for the task's link.
-func linkOf(task *ExportTask) []DownloadOption {
-	if task.DownloadLink == "" {
-		return nil
-	}
-	return []DownloadOption{WithLink(task.DownloadLink)}
 }
 
 // ExportOption changes one call of [CdnClient.Export] or [CdnClient.ExportFile].
