@@ -138,6 +138,20 @@ func TestDecodePageFindsErrorObject(t *testing.T) {
 	}
 }
 
+// A page costs its slice of tasks, however many there are: the strings are slices of the text.
+func TestDecodePageAllocatesOnce(t *testing.T) {
+	text := pageText(100)
+	allocations := testing.AllocsPerRun(10, func() {
+		if p, err := decodePage(text); err != nil || len(p.tasks) != 100 {
+			t.Error(err)
+		}
+	})
+	assert.LessOrEqual(t, allocations, 2.0)
+	p, err := decodePage(text)
+	require.NoError(t, err)
+	assert.Less(t, cap(p.tasks), 110)
+}
+
 // Wherever an answer is cut, it must be noticed, and noticed as a cut.
 func TestDecodePageNoticesEveryCut(t *testing.T) {
 	whole := `{"total":1,"more":[true,null,1.5e3],"data":[{"task_id":"a\u00e9\ud83d\ude00","create_time":12}]}`
