@@ -152,8 +152,8 @@ func TestDecodePageAllocatesOnce(t *testing.T) {
 	assert.Less(t, cap(p.tasks), 110)
 }
 
-// Wherever an answer is cut, it must be noticed, and noticed as a cut.
-func TestDecodePageNoticesEveryCut(t *testing.T) {
+// Each cut of a response is an error, and the error says so.
+func TestDecodePageRefusesEveryCut(t *testing.T) {
 	whole := `{"total":1,"more":[true,null,1.5e3],"data":[{"task_id":"a\u00e9\ud83d\ude00","create_time":12}]}`
 	_, err := decodePage(whole)
 	require.NoError(t, err)

@@ -106,9 +106,9 @@ func TestCancelledCallTellsTheLastAnswer(t *testing.T) {
 		_, err := client.ListExportTasks(ctx, nil)
 		require.ErrorIs(t, err, context.Canceled)
 		assert.Regexp(t, `^cdn: ListExportTasks: .*context canceled; the last attempt before that: 503 Service Unavailable: busy \(request id r-1, retry after 1m0s\)$`, err.Error())
-		var answer *APIError
-		require.ErrorAs(t, err, &answer)
-		assert.Equal(t, time.Minute, answer.RetryAfter)
+		var response *APIError
+		require.ErrorAs(t, err, &response)
+		assert.Equal(t, time.Minute, response.RetryAfter)
 	})
 }
 

@@ -203,17 +203,17 @@ func TestCreateExportTaskRequestValidation(t *testing.T) {
 	}
 }
 
-// What a caller keeps of an answer decides how much memory it keeps, not what else the answer held.
+// A kept task keeps little memory, whatever else its response held.
 func TestKeptTasksKeepLittleMemory(t *testing.T) {
-	const answers = 32
+	const responses = 32
 	thousand := pageText(1000)
 	page, err := decodePage(thousand)
 	require.NoError(t, err)
 	padded := strings.Replace(pageText(10), "{", `{"padding":"`+strings.Repeat("-", 4<<20)+`",`, 1)
 	tests := []struct {
-		name   string
-		answer string
-		read   func(*CdnClient) (any, error)
+		name     string
+		response string
+		read     func(*CdnClient) (any, error)
 	}{
 		{"a task by its id", thousand, func(client *CdnClient) (any, error) {
 			return client.GetExportTask(t.Context(), page.tasks[0].TaskID)
@@ -234,9 +234,9 @@ func TestKeptTasksKeepLittleMemory(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			client := newTestClient(t, roundTripper(func(*http.Request) (*http.Response, error) {
-				return reply(200, test.answer), nil
+				return reply(200, test.response), nil
 			}))
-			kept := make([]any, answers)
+			kept := make([]any, responses)
 			before := heapAlloc()
 			for i := range kept {
 				kept[i], err = test.read(client)
@@ -244,7 +244,7 @@ func TestKeptTasksKeepLittleMemory(t *testing.T) {
 			}
 			used := heapAlloc() - before
 			runtime.KeepAlive(kept)
-			assert.Less(t, used, int64(answers*len(test.answer)/4))
+			assert.Less(t, used, int64(responses*len(test.response)/4))
 		})
 	}
 }
