@@ -88,7 +88,7 @@ func (s Signer) sign(req *http.Request, t time.Time) error {
 	if err != nil {
 		return err
 	}
-	signature := s.signature(stringToSign(date, canonical))
+	signature := s.signature(appendStringToSign(make([]byte, 0, 128), date, canonical))
 	req.Header[headerAuthorization] = []string{s.authorization(headers, signature)}
 	return nil
 }
@@ -104,11 +104,10 @@ func removeSignature(header http.Header) {
 	}
 }
 
-// stringToSign returns the guide's string to sign: the algorithm, the date and the hash of the canonical
-// request.
-func stringToSign(date string, canonicalRequest []byte) []byte {
+// appendStringToSign appends the guide's string to sign: the algorithm, the date and the hash of the
+// canonical request.
+func appendStringToSign(b []byte, date string, canonicalRequest []byte) []byte {
 	hashed := sha256.Sum256(canonicalRequest)
-	b := make([]byte, 0, 128)
 	b = append(b, signingAlgorithm...)
 	b = append(b, '\n')
 	b = append(b, date...)

@@ -42,7 +42,7 @@ func TestPublishedVectorsOfTheSigningGuide(t *testing.T) {
 	require.NoError(t, err)
 	hash := sha256.Sum256(canonical)
 	assert.Equal(t, "b25362e603ee30f4f25e7858e8a7160fd36e803bb2dfe206278659d71a9bcd7a", hex.EncodeToString(hash[:]))
-	assert.Equal(t, signature, string(s.signature(stringToSign(date, canonical))))
+	assert.Equal(t, signature, string(s.signature(appendStringToSign(nil, date, canonical))))
 
 	authorization := "SDK-HMAC-SHA256 Access=" + accessKey + ", SignedHeaders=content-type;host;x-sdk-date, Signature=" + signature
 	assert.Equal(t, authorization, s.authorization(headers, []byte(signature)))

@@ -64,7 +64,7 @@ func (s Signer) verify(req *http.Request, now time.Time) error {
 	if err != nil {
 		return refused(err.Error())
 	}
-	if !hmac.Equal([]byte(auth.signature), s.signature(stringToSign(date, canonical))) {
+	if !hmac.Equal([]byte(auth.signature), s.signature(appendStringToSign(nil, date, canonical))) {
 		return refused("the signature does not match")
 	}
 	return nil

@@ -25,7 +25,7 @@ func authorize(t testing.TB, s Signer, req *http.Request, names ...string) {
 	require.NoError(t, err)
 	canonical, err := appendCanonicalRequest(nil, req, headers, payload)
 	require.NoError(t, err)
-	req.Header.Set("Authorization", s.authorization(headers, s.signature(stringToSign(req.Header.Get("X-Sdk-Date"), canonical))))
+	req.Header.Set("Authorization", s.authorization(headers, s.signature(appendStringToSign(nil, req.Header.Get("X-Sdk-Date"), canonical))))
 }
 
 func TestVerifyGoesByTheListOfSignedHeaders(t *testing.T) {
