@@ -255,13 +255,20 @@ func (p *poller) latest(task *ExportTask) *ExportTask {
 	return task
 }
 
+// batchDepth returns down to which stamp a reading must go to show all that is new since the batch began.
+func (p *poller) batchDepth() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.batch.depth
+}
+
 // settleLost waits for a reading one lag after a create whose response was lost. The other claims of the batch are
 // certain if it shows no task beyond theirs. A new task is named in the error, and never taken.
 func (p *poller) settleLost(ctx context.Context, cause error) error {
 	readable := retry.Sleep(ctx, p.lag)
 	var failure error
 	if readable {
-		failure = p.read(ctx, &demand{depth: maxStamp})
+		failure = p.read(ctx, &demand{depth: p.batchDepth()})
 	} else {
 		failure = p.endOf(ctx)
 	}

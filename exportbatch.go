@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"example.com/huaweicloud/cdn/internal/movinglist"
 	"example.com/huaweicloud/cdn/internal/redact"
 )
 
@@ -23,6 +24,8 @@ type batch struct {
 	inFlight bool       // whether a create is on its way
 	began    time.Time  // when the first create was accepted
 	settleAt time.Time  // when a reading may prove the tasks; zero if none is due
+	depth    int64      // the stamp down to which the list must be read to show all that is new
+	total    int        // how many tasks the list had
 	named    map[string]bool
 	changed  chan struct{} // closed after each change, and replaced
 }
@@ -42,8 +45,12 @@ const (
 	findFor = 2 * time.Minute
 )
 
-func newBatch() *batch {
-	return &batch{named: make(map[string]bool), changed: make(chan struct{})}
+// newBatch returns a batch that begins with the last reading.
+func newBatch(known *snapshot) *batch {
+	return &batch{
+		depth: belowSkew(known.head), total: known.total,
+		named: make(map[string]bool), changed: make(chan struct{}),
+	}
 }
 
 // notify wakes those that wait for a change of the batch.
@@ -102,8 +109,9 @@ func (b *batch) isDue(now time.Time) bool {
 	return b != nil && !b.settleAt.IsZero() && !now.Before(b.settleAt)
 }
 
-// settle ends the claims that a complete reading decides which began at a time.
-func (b *batch) settle(began time.Time, lag time.Duration) {
+// settle ends the claims that a reading decides which began at a time and read down to all that is new. total is
+// how many tasks the list has now: it proves nothing if it grew by more than the reading shows.
+func (b *batch) settle(began time.Time, total int, lag time.Duration) {
 	if !b.settleAt.After(began) {
 		b.settleAt = time.Time{}
 	}
@@ -111,23 +119,28 @@ func (b *batch) settle(began time.Time, lag time.Duration) {
 	for k < len(b.claims) && !b.claims[k].accepted.Add(lag).After(began) {
 		k++
 	}
-	last := time.Time{}
-	if len(b.claims) > 0 {
-		last = b.claims[len(b.claims)-1].accepted
+	if k == 0 {
+		return
 	}
-	switch {
-	case k == 0:
-	case k == len(b.created) && !b.isUnsure():
+	last := b.claims[len(b.claims)-1].accepted
+	switch isAll := total-b.total <= len(b.created)+len(b.named); {
+	case k == len(b.created) && isAll && !b.isUnsure():
 		for i, c := range b.claims[:k] {
 			c.end(&b.created[i].task, nil)
 		}
-		b.claims, b.created = b.claims[k:], nil
+		b.claims, b.created, b.total = b.claims[k:], nil, total
 		if len(b.claims) > 0 {
 			b.began = b.claims[0].accepted
 		}
-	case k == len(b.claims) && len(b.created) >= k && !b.inFlight:
+	case b.inFlight || k < len(b.claims):
+		return
+	case len(b.created) > k, b.isUnsure():
 		b.end(&AmbiguousExportError{b.candidates()})
-	case began.Sub(last) > max(findFor, batchLags*lag) && !b.inFlight:
+	case began.Sub(last) < max(findFor, batchLags*lag):
+		return
+	case len(b.created) == k:
+		b.end(fmt.Errorf("the list has grown by %d tasks, and does not show them all: %w", total-b.total, &AmbiguousExportError{b.candidates()}))
+	default:
 		b.end(unfound(errors.New("there is no new task in the list")))
 	}
 	b.notify()
@@ -181,14 +194,25 @@ func lost(err error, candidates []ExportTask) error {
 	return fmt.Errorf("%w; %w", err, &AmbiguousExportError{candidates})
 }
 
+// settleDepth returns down to which stamp the next reading must go to decide claims, or maxStamp.
+func (p *poller) settleDepth(now time.Time) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b := p.batch; b != nil && len(b.claims) > 0 && !b.settleAt.After(now) {
+		return b.depth
+	}
+	return maxStamp
+}
+
 // settleBy lets a complete reading that began at a time decide what it can. The caller holds the lock.
 func (p *poller) settleBy(began time.Time) {
-	if p.batch == nil {
+	b := p.batch
+	if b == nil || p.known.low != movinglist.NoStamp && p.known.low >= b.depth {
 		return
 	}
-	p.batch.settle(began, p.lag)
-	if len(p.batch.claims) == 0 && !p.batch.inFlight {
-		p.batch.notify()
+	b.settle(began, p.known.total, p.lag)
+	if len(b.claims) == 0 && !b.inFlight {
+		b.notify()
 		p.batch = nil
 	}
 }
@@ -203,7 +227,7 @@ func (p *poller) openBatch(ctx context.Context) error {
 		ready := p.batch == nil || p.batch.isReady(now, p.lag)
 		if fresh && ready {
 			if p.batch == nil {
-				p.batch = newBatch()
+				p.batch = newBatch(p.known)
 			}
 			p.batch.inFlight = true
 			p.mu.Unlock()

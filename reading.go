@@ -31,6 +31,8 @@ func (p *poller) readHead(ctx context.Context, demands []*demand, baseline bool)
 		depth = min(depth, d.depth)
 	}
 	now := time.Now()
+	present := now.UnixMilli() + movinglist.Skew
+	depth = min(depth, p.settleDepth(now))
 	pass := movinglist.NewPass(p.fetch(ctx, len(demands) == 0), 0, pageLimit)
 	var rows []row
 	for {
@@ -42,7 +44,7 @@ func (p *poller) readHead(ctx context.Context, demands []*demand, baseline bool)
 			depth = min(depth, now.UnixMilli()-movinglist.Skew, belowSkew(page[0].Stamp))
 		}
 		rows = append(rows, page...)
-		if pass.Ended || pass.Barren > maxBarren || pass.Fits && pass.Low < depth && (baseline || p.isOldNews(page)) {
+		if pass.Ended || pass.Barren > maxBarren || pass.Fits && pass.Low < min(depth, present) && (baseline || p.endsWithOldNews(rows, len(page))) {
 			break
 		}
 	}
@@ -65,11 +67,19 @@ func belowSkew(stamp int64) int64 {
 	return stamp - movinglist.Skew
 }
 
-// isOldNews reports whether the lower half of a page is known.
-func (p *poller) isOldNews(page []row) bool {
+// minOldNews is how many rows that are known must end a reading, if pages are short.
+const minOldNews = 10
+
+// endsWithOldNews reports whether rows end with known ones: as many as half of the last page, or some more than
+// that if pages are short.
+func (p *poller) endsWithOldNews(rows []row, page int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, r := range page[len(page)/2:] {
+	n := max(page-page/2, minOldNews)
+	if len(rows) < n {
+		return false
+	}
+	for _, r := range rows[len(rows)-n:] {
 		if !p.known.isOld(r) {
 			return false
 		}
@@ -98,5 +108,7 @@ func (p *poller) takeReading(pass *movinglist.Pass[ExportTask], rows []row, dema
 	p.rounds.head, p.rounds.end = max(0, pass.End-1), pass.End
 	p.rounds.pageLen = pass.Longest
 	p.announce(all)
+	p.known.low = floor
+	p.known.head = min(head, time.Now().UnixMilli())
 	return all.changed
 }

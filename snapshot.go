@@ -22,6 +22,8 @@ type snapshot struct {
 	tick    int64 // counts what was merged, so that two moments can be compared
 	floor   int64 // every task with a later stamp is known; NoStamp if all tasks are
 	total   int   // how many tasks the list has
+	head    int64 // the first stamp of the last reading, or when that was if it is in the future
+	low     int64 // its last stamp; NoStamp if it reached the end
 }
 
 // entry is a task as the list showed it last. Its strings share no memory with the page.
@@ -188,10 +190,10 @@ func (s *snapshot) unlink(e *entry) {
 	e.older, e.newer = nil, nil
 }
 
-// prune forgets tasks that the list has not shown since tick, as many as it must have lost, those first that
-// were not shown for longest.
+// prune forgets tasks that the list has not shown since tick, those first that it has not shown for longest. It
+// keeps some more than the list has: cycles may miss a task, which would then be news again.
 func (s *snapshot) prune(tick int64) {
-	surplus := len(s.entries) - s.total
+	surplus := len(s.entries) - s.total - max(100, s.total/2)
 	if surplus <= 0 {
 		return
 	}

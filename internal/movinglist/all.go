@@ -158,7 +158,7 @@ func (w *whole[T]) askAgain(p *Pass[T]) (more bool, err error) {
 // readPass reads down to bound, or to the end.
 func (w *whole[T]) readPass(bound int64) (*Pass[T], error) {
 	p := NewPass(w.fetch, 0, w.limit)
-	p.Recent = time.Now().UnixMilli() - Skew
+	p.Present = time.Now().UnixMilli()
 	for !p.Ended {
 		rows, err := p.Next()
 		if err != nil {

@@ -5,9 +5,9 @@ import "math"
 // A Pass reads a list once, from an offset downwards. The caller reads pages until it has seen enough or
 // Ended is set.
 type Pass[T any] struct {
-	// Recent is a stamp. A first page that is shorter than the limit is the end of the list if it is as long as the
-	// total says, unless it shows a later stamp: the total may be older than the rows.
-	Recent int64
+	// Present is the time, in milliseconds. A first page that is shorter than the limit is the end of the list if it
+	// is as long as the total says, unless it shows a change of just now: the total may be older than the rows.
+	Present int64
 
 	Ended      bool  // whether the last page was the end of the list
 	Moved      bool  // whether rows moved between two pages
@@ -39,7 +39,7 @@ const maxBacks = 8
 
 // NewPass returns a pass that begins at offset and requests pages of at most limit rows.
 func NewPass[T any](fetch Fetch[T], offset, limit int) *Pass[T] {
-	return &Pass[T]{fetch: fetch, limit: limit, offset: offset, read: make(map[string]int64), Low: NoStamp, Bound: NoStamp, Recent: math.MaxInt64}
+	return &Pass[T]{fetch: fetch, limit: limit, offset: offset, read: make(map[string]int64), Low: NoStamp, Bound: NoStamp, Present: math.MaxInt64}
 }
 
 // Next requests one page and returns its rows, of which the pass may have returned some before.
@@ -74,6 +74,7 @@ func (p *Pass[T]) begin(page Page[T]) {
 	}
 	p.head = page.Rows[0].Stamp
 	p.Bound = page.Rows[len(page.Rows)-1].Stamp
+	p.Bound = min(p.Bound, p.Present-Skew)
 	if p.head > NoStamp+Skew {
 		p.Bound = min(p.Bound, p.head-Skew)
 	}
@@ -158,7 +159,7 @@ func (p *Pass[T]) advance(rows []Row[T], fresh bool) {
 	}
 	p.last = rows[len(rows)-1]
 	p.Low = p.last.Stamp
-	short := len(rows) < p.Longest || p.pages == 1 && len(rows) < p.limit && p.head <= p.Recent
+	short := len(rows) < p.Longest || p.pages == 1 && len(rows) < p.limit && p.head < p.Present-Skew
 	if p.End == p.Total && short || p.End >= p.Total && !fresh {
 		p.Ended = true
 		return
