@@ -92,14 +92,12 @@ func ExampleWithNoAuth() {
 func ExampleWithExportTime() {
 	srv := cdntest.NewServer(cdntest.WithExportTime(0))
 	defer srv.Close()
-	client := srv.NewClient()
 
-	task, err := client.Export(context.Background(), &cdn.CreateExportTaskRequest{})
-	if err != nil {
+	if _, err := srv.NewClient().CreateExportTask(context.Background(), &cdn.CreateExportTaskRequest{}); err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(task.Status)
+	fmt.Println(srv.Tasks()[0].Status)
 	// Output: success
 }
 
@@ -108,8 +106,12 @@ func ExampleWithFailedExports() {
 	srv := cdntest.NewServer(cdntest.WithFailedExports(), cdntest.WithExportTime(0))
 	defer srv.Close()
 	client := srv.NewClient()
+	if _, err := client.CreateExportTask(context.Background(), &cdn.CreateExportTaskRequest{}); err != nil {
+		fmt.Println(err)
+		return
+	}
 
-	task, err := client.Export(context.Background(), &cdn.CreateExportTaskRequest{})
+	task, err := client.WaitForExportTask(context.Background(), srv.Tasks()[0].TaskID)
 	if errors.Is(err, cdn.ErrTaskFailed) {
 		fmt.Println("the task ended with", task.Status)
 	}
