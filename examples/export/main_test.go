@@ -310,7 +310,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		},
 		{
 			name: "half the keys", prepare: func(t *testing.T, _ *cdntest.Server) { t.Setenv("CLOUD_SDK_SK", "") },
-			advice: "set CLOUD_SDK_AK and CLOUD_SDK_SK", reason: "CLOUD_SDK_SK is not set",
+			advice: "nothing was sent: correct the flag or setting", reason: "CLOUD_SDK_SK is not set",
 		},
 		{
 			name: "refused", prepare: always(cdntest.IsCreate, http.StatusBadRequest, `{"error":{"error_code":"CDN.0001","error_msg":"no"}}`),
