@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"example.com/huaweicloud/cdn/internal/retry"
+
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/global"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -151,6 +153,29 @@ func TestIDToken_echoed_tokens_are_redacted(t *testing.T) {
 				iam.keys = replyingStatus(status, echo(subject))
 				check(status)
 			}
+		})
+	}
+}
+
+func TestIDToken_transport_errors(t *testing.T) {
+	tests := map[string]struct {
+		err  error
+		says string
+	}{
+		"proxy":             {errors.New("Service Unavailable"), "the proxy responded to CONNECT with 503 Service Unavailable (4 attempts)"},
+		"proxy refuses":     {&retry.ProxyError{Proxy: "p:1", StatusCode: 407}, "the proxy p:1 responded to CONNECT with 407 Proxy Authentication Required"},
+		"token in an error": {errors.New("cannot send " + idToken), "cannot send [redacted]"},
+		"connection reset":  {io.ErrUnexpectedEOF, "unexpected EOF (4 attempts)"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			emptyEnvironment(t)
+			setIDToken(t, newIAM(t))
+			t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", "https://iam.example.com")
+			failing := roundTripper(func(*http.Request) (*http.Response, error) { return nil, test.err })
+			_, err := newSource(t, WithHTTPClient(&http.Client{Transport: failing})).get(t.Context())
+			assert.EqualError(t, err, "fetch credentials: environment HUAWEICLOUD_SDK_IDP_ID, HUAWEICLOUD_SDK_ID_TOKEN_FILE: "+
+				"exchange the id token at https://iam.example.com: "+test.says)
 		})
 	}
 }

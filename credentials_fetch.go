@@ -214,7 +214,7 @@ func (r *fetchRequest) statusError(resp *http.Response, body string) *statusErro
 	text := r.redact(body)
 	message := text
 	if parsed := parseErrorBody(text); parsed.found() {
-		message = r.redact(strings.Trim(parsed.ErrorCode+": "+parsed.ErrorMsg, ": "))
+		message = strings.Trim(parsed.ErrorCode+": "+parsed.ErrorMsg, ": ")
 	}
 	message = redact.Links(redact.Excerpt(message, redact.Short))
 	if location := resp.Header.Get("Location"); resp.StatusCode/100 == 3 && location != "" {
