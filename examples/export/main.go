@@ -80,7 +80,8 @@ func export(ctx context.Context, c config, show *display) (taskID string, size i
 		defer sandbox.Close()
 		show.line("sandbox: the task and its file are made up, by %s in this process", sandbox.URL)
 		options = append(options, cdn.WithEndpoint(sandbox.URL), cdn.WithAKSK(sandbox.AK, sandbox.SK),
-			cdn.WithPollInterval(100*time.Millisecond, 500*time.Millisecond))
+			cdn.WithPollInterval(100*time.Millisecond, 500*time.Millisecond),
+			cdn.WithListLag(200*time.Millisecond)) // the sandbox shows a new task at once
 	}
 	client, err := cdn.NewCdnClient(options...)
 	if err != nil {

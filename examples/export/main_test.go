@@ -229,7 +229,15 @@ func TestInterruptWhileWaiting(t *testing.T) {
 	srv := live(t, cdntest.WithExportTime(time.Hour))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	at(srv, isLookup, cancel)
+	var created atomic.Pointer[time.Time]
+	at(srv, func(r *http.Request) bool {
+		if cdntest.IsCreate(r) {
+			created.Store(new(time.Now()))
+		}
+		// The list proves which task it is 3 s after the create. The next poll belongs to the wait.
+		at := created.Load()
+		return cdntest.IsList(r) && at != nil && time.Since(*at) > 4*time.Second
+	}, cancel)
 	path := target(t)
 	got := runWith(ctx, "-endpoint", srv.URL, "-o", path)
 	assert.Equal(t, 130, got.status)
@@ -352,7 +360,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 			advice: "the store of the files refused", reason: "NoSuchKey", goOn: true,
 		},
 		{
-			name: "too long", options: []cdntest.Option{cdntest.WithExportTime(time.Hour)}, args: []string{"-timeout", "2s"},
+			name: "too long", options: []cdntest.Option{cdntest.WithExportTime(time.Hour)}, args: []string{"-timeout", "5s"},
 			advice: "raise -timeout", reason: "deadline exceeded", goOn: true,
 		},
 		{
