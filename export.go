@@ -182,28 +182,41 @@ func (c *CdnClient) createInTurn(ctx context.Context, request *CreateExportTaskR
 
 // Pauses between two readings for a task that the list does not show yet.
 const (
-	minFindPause = 250 * time.Millisecond
+	minFindPause = 500 * time.Millisecond
 	maxFindPause = 15 * time.Second
 )
 
-// find reads the list until it shows a task for the claim, or the claim or ctx has ended.
+// find reads the list until it shows a task for the claim, or the claim or ctx has ended. It begins with a pause
+// if the list was late to show the task of the last create.
 func (p *poller) find(ctx context.Context, c *claim) {
-	for pause := minFindPause; ; pause = min(2*pause, maxFindPause) {
-		// A failure of a reading ends the claim if it is permanent, and is tried again if not.
-		_ = p.read(ctx, &demand{depth: maxStamp})
-		if p.isShown(c) {
-			return
+	pause := minFindPause
+	for reading := 1; ; reading++ {
+		if reading > 1 || p.listIsLate {
+			p.pauseFor(ctx, c, pause)
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-c.done:
-		case <-ctx.Done():
-		}
-		timer.Stop()
 		if ctx.Err() != nil {
 			return
 		}
+		// A permanent failure of a reading ends the claim. After a transient one the next reading may do better.
+		_ = p.read(ctx, &demand{depth: maxStamp})
+		if p.isShown(c) {
+			p.listIsLate = reading > 1
+			return
+		}
+		if reading > 1 {
+			pause = min(2*pause, maxFindPause)
+		}
+	}
+}
+
+// pauseFor waits until the pause is over, or the claim or ctx has ended.
+func (p *poller) pauseFor(ctx context.Context, c *claim, pause time.Duration) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.done:
+	case <-ctx.Done():
 	}
 }
 

@@ -23,6 +23,9 @@ type poller struct {
 	lag    time.Duration // how late the list may show a new task
 	logger *slog.Logger
 
+	// listIsLate tells that the list was late to show the last task created. It belongs to whose turn it is to export.
+	listIsLate bool
+
 	mu          sync.Mutex
 	subscribers int
 	stop        context.CancelFunc // ends the goroutine; nil if there is none

@@ -53,7 +53,7 @@ func (p *poller) readHead(ctx context.Context, demands []*demand, baseline bool)
 	if ctx.Err() != nil {
 		return false, nil
 	}
-	return p.takeReading(pass, rows, demands), nil
+	return p.takeReading(pass, rows, demands, min(now.UnixMilli()-movinglist.Skew, belowSkew(headOf(rows)))), nil
 }
 
 // maxBarren is how many pages without anything new end a reading of a list that repeats itself.
@@ -65,6 +65,14 @@ func belowSkew(stamp int64) int64 {
 		return stamp
 	}
 	return stamp - movinglist.Skew
+}
+
+// headOf returns the stamp of the first row, or NoStamp if there is none.
+func headOf(rows []row) int64 {
+	if len(rows) == 0 {
+		return movinglist.NoStamp
+	}
+	return rows[0].Stamp
 }
 
 // minOldNews is how many rows that are known must end a reading, if pages are short.
@@ -88,27 +96,30 @@ func (p *poller) endsWithOldNews(rows []row, page int) bool {
 }
 
 // takeReading merges a reading and bookmarks it for the demands. The caller holds the lock.
-func (p *poller) takeReading(pass *movinglist.Pass[ExportTask], rows []row, demands []*demand) (changed bool) {
+// A task that is created from now on has no stamp below floor.
+func (p *poller) takeReading(pass *movinglist.Pass[ExportTask], rows []row, demands []*demand, floor int64) (changed bool) {
 	all := p.known.merge(rows, time.Now())
 	p.known.total = pass.Total
-	floor := pass.Low
-	if pass.Ended {
+	// Equal stamps that come in another order in each response hide tasks from a reading that goes to the end.
+	whole := pass.Ended && !pass.Moved && all.shown >= pass.End
+	floor = min(floor, pass.Low)
+	if whole {
 		floor = movinglist.NoStamp
 	}
-	if p.schedule.baseline || pass.Ended && !pass.Moved {
+	if p.schedule.baseline || whole {
 		p.known.floor = floor
 	}
-	head := int64(movinglist.NoStamp)
-	if len(rows) > 0 {
-		head = rows[0].Stamp
-	}
+	head := headOf(rows)
 	for _, d := range demands {
 		d.at = bookmark{tick: p.known.tick, change: p.known.changes, floor: floor, head: head, start: p.starts}
 	}
 	p.rounds.head, p.rounds.end = max(0, pass.End-1), pass.End
 	p.rounds.pageLen = pass.Longest
 	p.announce(all)
-	p.known.low = floor
+	p.known.low = pass.Low
+	if pass.Ended {
+		p.known.low = movinglist.NoStamp
+	}
 	p.known.head = min(head, time.Now().UnixMilli())
 	return all.changed
 }

@@ -63,9 +63,10 @@ func newSnapshot() *snapshot {
 // maxStamp is the floor of a snapshot that knows nothing.
 const maxStamp = 1<<63 - 1
 
-// news is what a merge brought: whether anything changed, and the tasks that were created since the first
-// reading, the oldest first.
+// news is what a merge brought: how many tasks were shown, whether anything changed, and the tasks that were
+// created since the first reading, the oldest first.
 type news struct {
+	shown   int
 	changed bool
 	created []creation
 }
@@ -92,7 +93,7 @@ func (s *snapshot) merge(rows []row, now time.Time) news {
 		}
 	}
 	slices.SortStableFunc(latest, func(a, b row) int { return cmp.Compare(a.Stamp, b.Stamp) })
-	var all news
+	all := news{shown: len(latest)}
 	for _, r := range latest {
 		s.note(r, now, &all)
 	}
