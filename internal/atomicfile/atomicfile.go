@@ -1,5 +1,5 @@
 // Package atomicfile writes files that get their name when they are complete. Until then the content is in a
-// temporary file in the same folder, which nobody but the owner can read.
+// temporary file in the same folder, which only the owner can read.
 package atomicfile
 
 import (
@@ -142,7 +142,7 @@ func (f *File) rename() error {
 }
 
 // inherit gives the file the mode and the owner of the file that it replaces. If the group cannot be kept,
-// the new group gets only the permissions of everybody.
+// the new group gets only the permissions of others.
 func (f *File) inherit() error {
 	mode := f.mode
 	if old, err := os.Stat(f.path); err == nil && old.Mode().IsRegular() {

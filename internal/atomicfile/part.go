@@ -44,7 +44,7 @@ func createPart(path string, mode fs.FileMode) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		// A file system without locks is no error: nobody can remove the file then.
+		// A file system without locks is no error: then the file is never taken for abandoned.
 		if !errors.Is(lock(file), errLocked) && hasName(file) {
 			return file, nil
 		}

@@ -15,7 +15,7 @@ import (
 const (
 	renamesOpenFiles = true
 	errLocked        = syscall.EWOULDBLOCK
-	// noReader is the error of opening a named pipe that nobody reads.
+	// noReader is the error of opening a named pipe without a reader.
 	noReader = syscall.ENXIO
 )
 

@@ -10,7 +10,7 @@ import (
 )
 
 // keys are what makes links keys to a file. Of each secret value they hold the runs of letters and digits, in lower
-// case: those look the same in every way to escape the characters between them.
+// case: those are the same in every way to escape the characters between them.
 type keys struct{ runs []string }
 
 // minKeyRun is the length of the shortest run that is recognised.
