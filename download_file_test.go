@@ -156,9 +156,4 @@ func TestDownloadFileToStandardOutput(t *testing.T) {
 	require.NoError(t, err)
 	assert.Regexp(t, "^before\ncontent\n", string(content))
 	assert.Contains(t, string(content), "PASS", "what the program says later comes after it")
-
-	srv, client := newServer(t)
-	failed := srv.AddTask(cdn.ExportTask{Status: cdn.ExportTaskFail}, nil).TaskID
-	_, err = client.DownloadFile(t.Context(), failed, os.DevNull)
-	require.ErrorIs(t, err, cdn.ErrTaskFailed)
 }

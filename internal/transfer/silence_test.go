@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,6 +84,19 @@ func TestSilence(t *testing.T) {
 		{
 			"no byte in time", func(req *http.Request, _ int) *http.Response { return slow(req, 100, 100, time.Minute) },
 			0, context.DeadlineExceeded, "no byte within 30s: context deadline exceeded (4 attempts in a row brought nothing)", 4, 4 * timeout,
+		},
+		{
+			"no more byte in time", func(req *http.Request, number int) *http.Response {
+				resp := slow(req, 100, 100, time.Hour)
+				if number == 1 {
+					resp.Body = struct {
+						io.Reader
+						closer
+					}{io.MultiReader(strings.NewReader("xxxxx"), resp.Body), closer{}}
+				}
+				return resp
+			},
+			5, context.DeadlineExceeded, "no byte within 30s", 5, 5 * timeout,
 		},
 		{
 			"no header in time", func(req *http.Request, _ int) *http.Response {
