@@ -326,3 +326,12 @@ func TestMetadata_connection_that_times_out_is_tried_once(t *testing.T) {
 		assert.Equal(t, linkLocalDialTime, time.Since(start))
 	})
 }
+
+func TestMetadata_that_throttles_is_configured(t *testing.T) {
+	emptyEnvironment(t)
+	i := newInstance(t)
+	i.metadata = replyingStatus(http.StatusTooManyRequests, "")
+	_, err := newSource(t).get(t.Context())
+	require.EqualError(t, err, "fetch credentials: "+metadataName+": status 429 Too Many Requests (4 attempts)")
+	assert.NotErrorIs(t, err, ErrNoCredentials)
+}
