@@ -38,6 +38,12 @@ func TestAPIErrorText(t *testing.T) {
 	}
 }
 
+func TestAmbiguousExportErrorNamesTheCandidates(t *testing.T) {
+	err := &AmbiguousExportError{[]ExportTask{{TaskID: "a"}, {TaskID: "b\n"}}}
+	assert.EqualError(t, err, "ambiguous export: it may be any of a, b")
+	assert.ErrorIs(t, err, ErrAmbiguousExport)
+}
+
 func TestAPIErrorAsOfficial(t *testing.T) {
 	err := fmt.Errorf("report: %w", &APIError{
 		StatusCode: http.StatusForbidden, RequestID: "r", ErrMsg: ErrMsg{"X.1", "denied"},
