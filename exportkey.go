@@ -9,7 +9,7 @@ import (
 // Journal remembers which export task belongs to which key, for [WithJournal]. A *journal.Dir is one in a folder, a
 // *pgjournal.Journal one in PostgreSQL.
 //
-// An implementation is safe for concurrent use. Its errors do not begin with a package's name of this module.
+// An implementation is safe for concurrent use.
 type Journal interface {
 	// Lock waits until the caller alone holds the journal, among all processes that share it, or until ctx ends. A
 	// holder that dies loses the lock.

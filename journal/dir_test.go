@@ -7,11 +7,14 @@ import (
 	"runtime"
 	"testing"
 
+	"example.com/huaweicloud/cdn"
 	"example.com/huaweicloud/cdn/journal"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
+
+var _ cdn.Journal = (*journal.Dir)(nil)
 
 func TestMain(m *testing.M) {
 	if folder := os.Getenv(workerFolder); folder != "" {

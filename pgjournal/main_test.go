@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"example.com/huaweicloud/cdn"
 	"example.com/huaweicloud/cdn/pgjournal/internal/pgtest"
 
 	"github.com/jackc/pgx/v5"
@@ -15,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
+
+var _ cdn.Journal = (*Journal)(nil)
 
 // server is the one server of all tests. Each test has a database of its own.
 var server *pgtest.Server
