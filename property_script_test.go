@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/huaweicloud/cdn/internal/pace/pacetest"
 	"example.com/huaweicloud/cdn/internal/servicemodel"
 
 	"github.com/stretchr/testify/assert"
@@ -162,7 +163,8 @@ func TestWaitForAFinishedTaskNeedsNoList(t *testing.T) {
 func TestNewWaitsDoNotStarvePolls(t *testing.T) {
 	for name, tasks := range map[string]int{"in the first pages": 300, "all over a long list": 3000} {
 		t.Run(name, func(t *testing.T) {
-			onService(t, servicemodel.Knobs{Quota: servicemodel.Quota{N: 20, Per: time.Minute}}, tasks, func(t *testing.T, s *servicemodel.Service, client *CdnClient) {
+			quota := servicemodel.Quota{Limiter: &pacetest.Limiter{Kind: pacetest.Sliding, N: 20, Per: time.Minute}}
+			onService(t, servicemodel.Knobs{Quota: quota}, tasks, func(t *testing.T, s *servicemodel.Service, client *CdnClient) {
 				ctx, cancel := context.WithCancel(t.Context())
 				var all sync.WaitGroup
 				for i := range 200 {

@@ -54,7 +54,6 @@ type Service struct {
 	others  drawer      // chance of the changes
 	answers drawer      // chance of the responses
 	skews   []time.Duration
-	limit   *limiter
 	created int // tasks made by create
 	changes int // by others
 	moves   int // changes that moved a task in the list
@@ -76,7 +75,6 @@ func New(k Knobs) *Service {
 		tasks:   make(map[string]*Task),
 		others:  drawer{rand.New(rand.NewPCG(k.Seed, 1))},
 		answers: drawer{rand.New(rand.NewPCG(k.Seed, 2))},
-		limit:   newLimiter(k.Quota, now),
 	}
 	for range max(1, k.Nodes) {
 		skew := time.Duration(0)
@@ -161,7 +159,7 @@ func (s *Service) Quiet() {
 	s.nextAt = time.Time{}
 }
 
-// Adjust changes knobs from now on. Nodes, Skew, Seed and Quota keep their values.
+// Adjust changes knobs from now on. Nodes, Skew and Seed keep their values.
 func (s *Service) Adjust(change func(*Knobs)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"example.com/huaweicloud/cdn/internal/pace/pacetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -390,54 +392,24 @@ func TestOthersChangeTheList(t *testing.T) {
 }
 
 func TestQuota(t *testing.T) {
-	for name, test := range map[string]struct {
-		window    Window
-		refused   bool
-		afterHalf int // requests admitted half a period after the first burst
-		afterFull int
-	}{
-		"fixed":                    {Fixed, false, 0, 20},
-		"sliding":                  {Sliding, false, 0, 20},
-		"sliding, refused count":   {Sliding, true, 0, 0},
-		"bucket":                   {Bucket, false, 10, 10},
-		"bucket, refused requests": {Bucket, true, 10, 10},
-	} {
-		t.Run(name, func(t *testing.T) {
-			knobs := Knobs{Quota: Quota{N: 20, Per: minute, Window: test.window, CountRefused: test.refused}}
-			inBubble(t, knobs, func(t *testing.T, _ *Service, c client) {
-				burst := func() (admitted int) {
-					for range 40 {
-						if resp, _, _ := c.send(http.MethodGet, "", ""); resp.StatusCode == 200 {
-							admitted++
-						}
-					}
-					return admitted
-				}
-				assert.Equal(t, 20, burst())
-				time.Sleep(minute / 2)
-				assert.Equal(t, test.afterHalf, burst())
-				time.Sleep(minute / 2)
-				assert.Equal(t, test.afterFull, burst())
-			})
-		})
-	}
-}
-
-func TestQuotaHints(t *testing.T) {
-	for hint, want := range map[Hint]string{HintText: "limit:1,time:1 minute", HintRetryAfter: "reached", HintNone: "reached"} {
-		for _, window := range []Window{Fixed, Sliding, Bucket} {
-			inBubble(t, Knobs{Quota: Quota{N: 1, Per: minute, Hint: hint, Window: window}}, func(t *testing.T, _ *Service, c client) {
+	for _, hint := range Hints() {
+		t.Run(hint.String(), func(t *testing.T) {
+			limiter := &pacetest.Limiter{Kind: pacetest.Sliding, N: 2, Per: minute}
+			inBubble(t, Knobs{Quota: Quota{limiter, hint}}, func(t *testing.T, _ *Service, c client) {
+				c.list("")
 				c.list("")
 				time.Sleep(10 * time.Second)
 				resp, body, err := c.send(http.MethodGet, "", "")
 				require.NoError(t, err)
 				assert.Equal(t, 429, resp.StatusCode)
-				assert.Contains(t, body, want)
-				retryAfter := resp.Header.Get("Retry-After")
-				assert.Equal(t, hint == HintRetryAfter, retryAfter == "50", retryAfter)
+				assert.Equal(t, hint == HintText, strings.Contains(body, "limit:2,time:1 minute"), body)
+				assert.Equal(t, hint == HintRetryAfter, resp.Header.Get("Retry-After") == "50")
+				time.Sleep(50 * time.Second)
+				c.list("")
 			})
-		}
+		})
 	}
+	assert.Equal(t, "30 second", period(30*time.Second))
 }
 
 func TestLatencyEndsWithTheContext(t *testing.T) {

@@ -80,8 +80,8 @@ func (s *Service) serve(n int, r Request) outcome {
 }
 
 func (s *Service) handle(now time.Time, r Request) outcome {
-	if wait, ok := s.limit.admit(now); !ok {
-		return throttled(s.knobs.Quota, wait)
+	if out, refused := s.knobs.Quota.refuse(now); refused {
+		return out
 	}
 	failing := s.knobs.FailsFor == 0 || now.Sub(s.start) < s.knobs.FailsFor
 	switch {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -51,27 +50,6 @@ func refusal(status int, body string) outcome {
 
 func errorBody(code, message string) string {
 	return fmt.Sprintf(`{"error":{"error_code":%q,"error_msg":%q}}`, code, message)
-}
-
-// throttled is the gateway's refusal.
-func throttled(q Quota, wait time.Duration) outcome {
-	text, header := "The throttling threshold has been reached", http.Header{}
-	switch q.Hint {
-	case HintText:
-		text += fmt.Sprintf(": policy user over ratelimit,limit:%d,time:%s", q.N, period(q.Per))
-	case HintRetryAfter:
-		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-	}
-	body := fmt.Sprintf(`{"error_code":"APIGW.0308","error_msg":%q,"request_id":"r"}`, text)
-	return outcome{status: http.StatusTooManyRequests, body: body, header: header, failed: true}
-}
-
-// period writes d as the gateway does.
-func period(d time.Duration) string {
-	if d%time.Minute == 0 {
-		return fmt.Sprintf("%d minute", d/time.Minute)
-	}
-	return fmt.Sprintf("%d second", d/time.Second)
 }
 
 func named(tasks []*Task, name string) []*Task {
