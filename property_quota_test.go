@@ -30,6 +30,7 @@ type crowdOutcome struct {
 	succeeded, requests, refused int
 	took                         time.Duration
 	ratio, share                 float64 // of the ideal time, and of refused requests
+	log                          []servicemodel.Request
 }
 
 func (c crowd) run(t *testing.T) (out crowdOutcome) {
@@ -60,6 +61,7 @@ func (c crowd) run(t *testing.T) (out crowdOutcome) {
 		all.Wait()
 		out.took = time.Since(begin)
 		for _, s := range services {
+			out.log = inOrderOfTime(append(out.log, s.Requests()...))
 			for _, r := range s.Requests() {
 				out.requests++
 				if r.Status == http.StatusTooManyRequests {
