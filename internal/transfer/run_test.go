@@ -75,8 +75,9 @@ func TestScripts(t *testing.T) {
 		err       string
 	}{
 		{"whole", []*http.Response{respond(200, body)}, body, 0, ""},
+		{"more than the nothing that was announced", []*http.Response{longer(respond(200, ""), body)}, "", 0, "malformed response: more than the 0 bytes that the store announced"},
 		{"empty", []*http.Response{respond(200, "")}, "", 0, ""},
-		{"busy(), then whole", []*http.Response{busy(), respond(200, body)}, body, 0, ""},
+		{"busy, then whole", []*http.Response{busy(), respond(200, body)}, body, 0, ""},
 		{"broken before the first byte", []*http.Response{cut(200, 10, "", "ETag", strong), respond(200, "abc")}, "abc", 0, ""},
 		{"the sum of an attempt without bytes is forgotten", []*http.Response{cut(200, 10, "", "Content-MD5", "x"), respond(200, "abc")}, "abc", 0, ""},
 		{"and for a part", []*http.Response{cut(200, 10, "", "Content-MD5", "x"), partOf(0)}, body, 0, ""},
