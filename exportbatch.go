@@ -109,10 +109,10 @@ func (b *batch) isDue(now time.Time) bool {
 	return b != nil && !b.settleAt.IsZero() && !now.Before(b.settleAt)
 }
 
-// settle ends the claims that a reading decides which began at a time and read down to all that is new. total is
-// how many tasks the list has now: it proves nothing if it grew by more than the reading shows.
-func (b *batch) settle(began time.Time, total int, lag time.Duration) {
-	if !b.settleAt.After(began) {
+// settle ends the claims that a reading decides which began at a time. It proves nothing unless it is deep, that is,
+// shows all that is new, nor if the list, which has total tasks now, grew by more than it shows.
+func (b *batch) settle(began time.Time, deep bool, total int, lag time.Duration) {
+	if deep && !b.settleAt.After(began) {
 		b.settleAt = time.Time{}
 	}
 	k := 0
@@ -123,7 +123,7 @@ func (b *batch) settle(began time.Time, total int, lag time.Duration) {
 		return
 	}
 	last := b.claims[len(b.claims)-1].accepted
-	switch isAll := total-b.total <= len(b.created)+len(b.named); {
+	switch isAll := deep && total-b.total <= len(b.created)+len(b.named); {
 	case k == len(b.created) && isAll && !b.isUnsure():
 		for i, c := range b.claims[:k] {
 			c.end(&b.created[i].task, nil)
@@ -139,7 +139,7 @@ func (b *batch) settle(began time.Time, total int, lag time.Duration) {
 	case began.Sub(last) < max(findFor, batchLags*lag):
 		return
 	case len(b.created) == k:
-		b.end(fmt.Errorf("the list has grown by %d tasks, and does not show them all: %w", total-b.total, &AmbiguousExportError{b.candidates()}))
+		b.end(fmt.Errorf("the list does not show all that is new: %w", &AmbiguousExportError{b.candidates()}))
 	default:
 		b.end(unfound(errors.New("there is no new task in the list")))
 	}
@@ -207,10 +207,11 @@ func (p *poller) settleDepth(now time.Time) int64 {
 // settleBy lets a complete reading that began at a time decide what it can. The caller holds the lock.
 func (p *poller) settleBy(began time.Time) {
 	b := p.batch
-	if b == nil || p.known.low != movinglist.NoStamp && p.known.low >= b.depth {
+	if b == nil {
 		return
 	}
-	b.settle(began, p.known.total, p.lag)
+	deep := p.known.low == movinglist.NoStamp || p.known.low < b.depth
+	b.settle(began, deep, p.known.total, p.lag)
 	if len(b.claims) == 0 && !b.inFlight {
 		b.notify()
 		p.batch = nil

@@ -117,7 +117,7 @@ func (p *poller) takeReading(pass *movinglist.Pass[ExportTask], rows []row, dema
 	p.rounds.pageLen = pass.Longest
 	p.announce(all)
 	p.known.low = pass.Low
-	if pass.Ended {
+	if whole {
 		p.known.low = movinglist.NoStamp
 	}
 	p.known.head = min(head, time.Now().UnixMilli())

@@ -50,7 +50,7 @@ func refuses(lookUps bool, text string, status int) func(*fakeService) {
 }
 
 // Each script is a kind of service that hid the end of a task from a wait.
-func TestWaitOnOddServices(t *testing.T) {
+func TestWaitsThatOnceHung(t *testing.T) {
 	const minute = time.Minute
 	tests := []struct {
 		name   string
