@@ -81,7 +81,7 @@ func drawQuota(ours, loop crowdOutcome) string {
 	for i, p := range panels {
 		x0 := left + float64(i)*(width+gap)
 		fmt.Fprintf(&b, `<text class="h" x="%.0f" y="20">%s</text><text class="t" x="%.0f" y="40">%d of 60 exports succeed, %.1f min, </text><text class="not" x="%.0f" y="40">%d refused</text>`+"\n",
-			x0, p.title, x0, p.o.succeeded, p.o.took.Minutes(), x0+196, p.o.refused)
+			x0, p.title, x0, p.o.succeeded, p.o.took.Minutes(), x0+222, p.o.refused)
 		fmt.Fprintf(&b, `<path class="x" d="M%.0f %.0fv%.0fh%.0f"/><text class="t" x="%.0f" y="%.0f" text-anchor="end">%.0f</text><text class="t" x="%.0f" y="%.0f" text-anchor="end">0</text><text class="t" x="%.0f" y="%.0f" text-anchor="end">%.0f min</text>`+"\n",
 			x0, top, height, width, x0-6, top+10, counts, x0-6, top+height, x0+width, top+height+18, minutes)
 		line := func(class string, c curve) {
