@@ -27,11 +27,13 @@ import (
 // info level as soon as it is certain. If no task is returned, an error that wraps [ErrOutcomeUnknown] or
 // [ErrAmbiguousExport] says that there may be one, and any other error that there is none.
 func (c *CdnClient) Export(ctx context.Context, request *CreateExportTaskRequest, opts ...ExportOption) (*ExportTask, error) {
-	task, err := c.export(ctx, request, opts)
+	report := c.observer.export()
+	task, err := c.export(ctx, request, opts, report)
 	if err != nil {
-		return task, fmt.Errorf("cdn: Export: %w", err)
+		err = fmt.Errorf("cdn: Export: %w", err)
 	}
-	return task, nil
+	report.done(task, err)
+	return task, err
 }
 
 // ExportFile does what [CdnClient.Export] does, and writes the task's file to path as [CdnClient.DownloadFile] does.
@@ -39,18 +41,25 @@ func (c *CdnClient) Export(ctx context.Context, request *CreateExportTaskRequest
 // returned, also with an error as soon as it is known. An error of the download says so, and can be followed by
 // a DownloadFile of the task.
 func (c *CdnClient) ExportFile(ctx context.Context, request *CreateExportTaskRequest, path string, opts ...ExportOption) (*ExportTask, error) {
-	if err := checkFolder(path); err != nil {
-		return nil, fmt.Errorf("cdn: ExportFile: %w", err)
-	}
-	task, err := c.export(ctx, request, opts)
-	if err == nil {
-		_, err = c.downloadFile(ctx, task.TaskID, path, []DownloadOption{withLinkOf(task)})
-		err = inStep("download", err)
-	}
+	report := c.observer.export()
+	task, err := c.exportFile(ctx, request, path, opts, report)
 	if err != nil {
-		return task, fmt.Errorf("cdn: ExportFile: %w", err)
+		err = fmt.Errorf("cdn: ExportFile: %w", err)
 	}
-	return task, nil
+	report.done(task, err)
+	return task, err
+}
+
+func (c *CdnClient) exportFile(ctx context.Context, request *CreateExportTaskRequest, path string, opts []ExportOption, report *exportReport) (*ExportTask, error) {
+	if err := checkFolder(path); err != nil {
+		return nil, err
+	}
+	task, err := c.export(ctx, request, opts, report)
+	if err != nil {
+		return task, err
+	}
+	_, err = c.downloadFile(ctx, task.TaskID, path, []DownloadOption{withLinkOf(task)})
+	return task, inStep("download", err)
 }
 
 // checkFolder finds out before the export whether the folder of its file exists.
@@ -83,7 +92,7 @@ func newExportOptions(opts []ExportOption) (*exportOptions, error) {
 	return o, nil
 }
 
-func (c *CdnClient) export(ctx context.Context, request *CreateExportTaskRequest, opts []ExportOption) (*ExportTask, error) {
+func (c *CdnClient) export(ctx context.Context, request *CreateExportTaskRequest, opts []ExportOption, report *exportReport) (*ExportTask, error) {
 	switch {
 	case ctx == nil:
 		return nil, invalid("ctx", nil, "must not be nil")
@@ -97,8 +106,9 @@ func (c *CdnClient) export(ctx context.Context, request *CreateExportTaskRequest
 	if err != nil {
 		return nil, err
 	}
+	report.event.Key = o.key
 	if c.journal != nil || o.key != "" {
-		return c.exportOnce(ctx, request, o.key)
+		return c.exportOnce(ctx, request, o.key, report)
 	}
 	defer c.poller.join()()
 	created, err := c.createAndFind(ctx, request)
@@ -106,6 +116,7 @@ func (c *CdnClient) export(ctx context.Context, request *CreateExportTaskRequest
 		return nil, err
 	}
 	c.logCreated(ctx, created.TaskID)
+	report.created(created.TaskID)
 	return c.awaitCreated(ctx, created.TaskID, created)
 }
 

@@ -76,7 +76,7 @@ func WithLostCreateExpiry(expiry time.Duration) Option {
 }
 
 // exportOnce returns the finished task of key, which it creates if the key has none; without a key it creates one.
-func (c *CdnClient) exportOnce(ctx context.Context, request *CreateExportTaskRequest, key string) (*ExportTask, error) {
+func (c *CdnClient) exportOnce(ctx context.Context, request *CreateExportTaskRequest, key string, report *exportReport) (*ExportTask, error) {
 	if c.journal == nil {
 		return nil, invalid("ExportKey", key, "needs WithJournal")
 	}
@@ -84,6 +84,7 @@ func (c *CdnClient) exportOnce(ctx context.Context, request *CreateExportTaskReq
 	if err != nil {
 		return found.task, err
 	}
+	report.created(found.task.TaskID)
 	defer c.poller.join()()
 	if found.old {
 		return c.awaitCreated(ctx, found.task.TaskID, nil)

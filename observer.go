@@ -75,3 +75,38 @@ func (o *Observer) request(c *call, duration time.Duration, err error) {
 	}
 	o.Request(event)
 }
+
+// exportReport reports one export to an observer.
+type exportReport struct {
+	observer *Observer
+	start    time.Time
+	event    ExportEvent
+}
+
+// export returns the report of an export that begins now.
+func (o *Observer) export() *exportReport {
+	return &exportReport{observer: o, start: time.Now()}
+}
+
+// created reports that the export's task is known.
+func (r *exportReport) created(taskID string) {
+	r.event.TaskID = taskID
+	if r.observer.ExportCreated != nil {
+		event := r.event
+		event.Duration = time.Since(r.start)
+		r.observer.ExportCreated(event)
+	}
+}
+
+// done reports that the export returns task and err.
+func (r *exportReport) done(task *ExportTask, err error) {
+	if r.observer.ExportDone == nil {
+		return
+	}
+	event := r.event
+	if task != nil {
+		event.TaskID = task.TaskID
+	}
+	event.Duration, event.Err = time.Since(r.start), err
+	r.observer.ExportDone(event)
+}

@@ -1,0 +1,89 @@
+package cdn_test
+
+import (
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/huaweicloud/cdn"
+	"example.com/huaweicloud/cdn/cdntest"
+	"example.com/huaweicloud/cdn/journal"
+)
+
+// exportEvents collects what an observer is told about exports.
+type exportEvents struct {
+	mu      sync.Mutex
+	created []cdn.ExportEvent
+	done    []cdn.ExportEvent
+}
+
+func (e *exportEvents) observer() cdn.Observer {
+	return cdn.Observer{
+		ExportCreated: func(event cdn.ExportEvent) { e.mu.Lock(); defer e.mu.Unlock(); e.created = append(e.created, event) },
+		ExportDone:    func(event cdn.ExportEvent) { e.mu.Lock(); defer e.mu.Unlock(); e.done = append(e.done, event) },
+	}
+}
+
+func observedClient(t *testing.T, e *exportEvents, options ...cdn.Option) *cdn.CdnClient {
+	t.Helper()
+	server := cdntest.NewServer(cdntest.WithExportTime(0))
+	t.Cleanup(server.Close)
+	return server.NewClient(append([]cdn.Option{
+		cdn.WithObserver(e.observer()), cdn.WithListLag(time.Millisecond), cdn.WithPollInterval(time.Millisecond, 10*time.Millisecond),
+	}, options...)...)
+}
+
+func observedRequest() *cdn.CreateExportTaskRequest {
+	end := time.Now().Truncate(time.Hour)
+	return &cdn.CreateExportTaskRequest{
+		Action: cdn.ActionReportsDetail, DomainNames: []string{"all"}, StartTime: end.Add(-time.Hour), EndTime: end,
+		Interval: time.Hour, StatType: cdn.StatTypeFlux,
+	}
+}
+
+func TestObserver_export_without_key(t *testing.T) {
+	e := &exportEvents{}
+	task, err := observedClient(t, e).Export(t.Context(), observedRequest())
+	require.NoError(t, err)
+	require.Len(t, e.created, 1)
+	require.Len(t, e.done, 1)
+	require.Equal(t, task.TaskID, e.created[0].TaskID)
+	require.Equal(t, task.TaskID, e.done[0].TaskID)
+	require.Empty(t, e.done[0].Key)
+	require.NoError(t, e.done[0].Err)
+	require.Positive(t, e.created[0].Duration)
+	require.GreaterOrEqual(t, e.done[0].Duration, e.created[0].Duration)
+}
+
+func TestObserver_key_reported_again_with_its_task(t *testing.T) {
+	e := &exportEvents{}
+	records, err := journal.OpenDir(filepath.Join(t.TempDir(), "journal"))
+	require.NoError(t, err)
+	client := observedClient(t, e, cdn.WithJournal(records))
+	request := observedRequest()
+	for range 2 {
+		_, err := client.ExportFile(t.Context(), request, filepath.Join(t.TempDir(), "file"), cdn.WithExportKey("day"))
+		require.NoError(t, err)
+	}
+	require.Len(t, e.created, 2)
+	require.Len(t, e.done, 2)
+	for _, event := range append(e.created, e.done...) {
+		require.Equal(t, "day", event.Key)
+		require.Equal(t, e.created[0].TaskID, event.TaskID)
+	}
+}
+
+func TestObserver_failed_export(t *testing.T) {
+	e := &exportEvents{}
+	client := observedClient(t, e)
+	_, exportErr := client.Export(t.Context(), nil)
+	_, fileErr := client.ExportFile(t.Context(), observedRequest(), filepath.Join(t.TempDir(), "missing", "file"))
+	require.Empty(t, e.created)
+	require.Len(t, e.done, 2)
+	require.Equal(t, exportErr, e.done[0].Err)
+	require.Equal(t, fileErr, e.done[1].Err)
+	require.Empty(t, e.done[1].TaskID)
+}
