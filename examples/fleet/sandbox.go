@@ -121,10 +121,11 @@ func (b *sandbox) command(ctx context.Context, replica int) *exec.Cmd {
 	return cmd
 }
 
-// keepKilling kills a replica at random after each pause. The pauses grow, so that slow machines finish too.
+// keepKilling kills a replica at random after each pause. The pauses grow by a fifth each: slow machines finish too, and
+// River has the minute that it takes to notice that a replica is dead.
 func (b *sandbox) keepKilling(ctx context.Context) {
-	for kills := 0; ; kills++ {
-		if sleep(ctx, 300*time.Millisecond+rand.N(500*time.Millisecond+time.Duration(kills)*50*time.Millisecond)) != nil {
+	for pause := 300 * time.Millisecond; ; pause += pause / 5 {
+		if sleep(ctx, pause+rand.N(pause)) != nil {
 			return
 		}
 		b.mu.Lock()
