@@ -15,6 +15,7 @@ import (
 	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
 
 	"example.com/huaweicloud/cdn"
 )
@@ -40,7 +41,8 @@ func newMetrics() (*metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	meter := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter)).Meter("fleet")
+	name := resource.NewSchemaless(attribute.String("service.name", "fleet"))
+	meter := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithResource(name)).Meter("fleet")
 	var errs [5]error
 	m.exports, errs[0] = meter.Int64Counter("cdn.exports", metric.WithDescription("Exports that ended, by outcome."))
 	m.requests, errs[1] = meter.Int64Counter("cdn.requests", metric.WithDescription("Requests by operation and status; status 0 is no response."))
