@@ -112,7 +112,7 @@ func (b *batch) isDue(now time.Time) bool {
 // settle ends the claims that a reading decides which began at a time. It proves nothing unless it is deep, that is,
 // shows all that is new, nor if the list, which has total tasks now, grew by more than it shows.
 func (b *batch) settle(began time.Time, deep bool, total int, lag time.Duration) {
-	if deep && !b.settleAt.After(began) {
+	if !b.settleAt.After(began) {
 		b.settleAt = time.Time{}
 	}
 	k := 0
