@@ -269,16 +269,6 @@ func (p *poller) unproved(c *claim, why error) error {
 	return unfound(why)
 }
 
-// latest returns the task as the list showed it last.
-func (p *poller) latest(task *ExportTask) *ExportTask {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if e := p.known.entries[task.TaskID]; e != nil {
-		return new(e.task)
-	}
-	return task
-}
-
 // batchDepth returns down to which stamp a reading must go to show all that is new since the batch began.
 func (p *poller) batchDepth() int64 {
 	p.mu.Lock()

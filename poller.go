@@ -8,8 +8,6 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
-
-	"example.com/huaweicloud/cdn/internal/retry"
 )
 
 // The poller reads the list for all waits, watches and exports of a client. Its goroutine lives while there are
@@ -288,19 +286,4 @@ func (p *poller) note(ctx context.Context, failure error) {
 	if ctx.Err() == nil {
 		p.lastErr = failure
 	}
-}
-
-// isTransientPoll reports whether the next poll may do better: after all that is retried, and after responses
-// that make no sense.
-func isTransientPoll(err error) bool {
-	var response *APIError
-	switch {
-	case errors.Is(err, ErrMalformedResponse), errors.Is(err, ErrThrottled):
-		return true
-	case errors.As(err, &response):
-		return isTransientResponse(response)
-	case isOwn(err):
-		return false
-	}
-	return retry.IsTransient(err)
 }

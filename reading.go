@@ -2,9 +2,11 @@ package cdn
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"example.com/huaweicloud/cdn/internal/movinglist"
+	"example.com/huaweicloud/cdn/internal/retry"
 )
 
 // fetch returns the pages of the list for a movinglist.Pass. Each page is shown to the waits at once.
@@ -122,4 +124,19 @@ func (p *poller) takeReading(pass *movinglist.Pass[ExportTask], rows []row, dema
 	}
 	p.known.head = min(head, time.Now().UnixMilli())
 	return all.changed
+}
+
+// isTransientPoll reports whether the next poll may do better: after all that is retried, and after responses
+// that make no sense.
+func isTransientPoll(err error) bool {
+	var response *APIError
+	switch {
+	case errors.Is(err, ErrMalformedResponse), errors.Is(err, ErrThrottled):
+		return true
+	case errors.As(err, &response):
+		return isTransientResponse(response)
+	case isOwn(err):
+		return false
+	}
+	return retry.IsTransient(err)
 }

@@ -232,3 +232,13 @@ func (s *snapshot) since(b bookmark) []ExportTask {
 	slices.Reverse(tasks)
 	return tasks
 }
+
+// latest returns the task as the list showed it last.
+func (p *poller) latest(task *ExportTask) *ExportTask {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.known.entries[task.TaskID]; e != nil {
+		return new(e.task)
+	}
+	return task
+}
