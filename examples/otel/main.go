@@ -1,11 +1,12 @@
-// Command otel shows each attempt of a call as a span of OpenTelemetry, against a server in the
-// process that is busy once.
+// Command otel shows each attempt of a call as a span of OpenTelemetry, and counts requests as a metric, against a
+// server in the process that is busy once.
 //
 //	go run ./examples/otel
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"example.com/huaweicloud/cdn"
@@ -41,7 +43,13 @@ func run(ctx context.Context, out io.Writer) error {
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	defer base.CloseIdleConnections()
 	transport := otelhttp.NewTransport(base, otelhttp.WithTracerProvider(provider))
+	reader := sdkmetric.NewManualReader()
+	observer, err := countRequests(ctx, sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)).Meter("report"))
+	if err != nil {
+		return err
+	}
 	client, err := cdn.NewCdnClient(
+		cdn.WithObserver(observer),
 		cdn.WithEndpoint(server.URL),
 		cdn.WithAKSK(server.AK, server.SK),
 		cdn.WithHTTPClient(&http.Client{Transport: transport}),
@@ -58,7 +66,7 @@ func run(ctx context.Context, out io.Writer) error {
 		span.SetAttributes(attribute.Int("cdn.attempts", page.Attempts), attribute.Int("cdn.tasks", page.Total))
 	}
 	span.End()
-	return err
+	return errors.Join(err, printCounts(ctx, reader, out))
 }
 
 // printer is an exporter that prints a line for each span.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -15,6 +16,14 @@ func TestEachAttemptIsASpan(t *testing.T) {
 	lines := regexp.MustCompile(`(?m)^trace ([0-9a-f]{32})  span ([0-9a-f]{16})  parent ([0-9a-f]{16}|-) +(".+)$`).FindAllStringSubmatch(out.String(), -1)
 	if len(lines) != 3 {
 		t.Fatalf("got %s\nwant three spans", out.String())
+	}
+	for _, want := range []string{
+		"\nmetric cdn.requests operation=ListExportTasks,status=503 = 1\n",
+		"\nmetric cdn.requests operation=ListExportTasks,status=200 = 1\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("got %s\nwant the line %q", out.String(), want)
+		}
 	}
 	first, second, call := lines[0], lines[1], lines[2]
 	for i, want := range []string{
