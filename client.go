@@ -55,16 +55,16 @@ func newCdnClient(opts []Option) (*CdnClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	clock := &clock{}
+	clock, pacer := &clock{}, newPacer(o.logger)
 	client := &CdnClient{
 		endpoint:   endpoint,
-		pipeline:   newPipeline(o, clock),
+		pipeline:   newPipeline(o, clock, pacer),
 		exportTurn: make(chan struct{}, 1),
 		store:      newStore(o),
 		observer:   o.observer,
 		userAgent:  strings.TrimSpace(o.userAgent + " huaweicloud-cdn-go/" + Version + " " + runtime.Version()),
 	}
-	client.poller = newPoller(client, o)
+	client.poller = newPoller(client, o, pacer.IsLimited)
 	if o.journal != nil {
 		client.journal = newExportJournal(client, o, clock)
 	}

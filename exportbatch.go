@@ -218,13 +218,25 @@ func (p *poller) settleBy(began time.Time) {
 	}
 }
 
+// pacedBaseAge is how old the base of a batch may be while requests wait for the quota.
+const pacedBaseAge = time.Minute
+
+// baseAge returns how old the base of a batch may be. A newer base makes it less likely that another user's task is
+// among the new ones. While each request waits for the quota, a reading for each create would take too long.
+func (p *poller) baseAge() time.Duration {
+	if p.isPaced() {
+		return max(p.lag, pacedBaseAge)
+	}
+	return max(p.lag, time.Second)
+}
+
 // openBatch waits until a create may be sent, and marks it as in flight. The base of a new batch is the last
-// reading if that is at most one lag old, and otherwise one of its own.
+// reading if that is not too old, and otherwise one of its own.
 func (p *poller) openBatch(ctx context.Context) error {
 	for own := false; ; {
 		p.mu.Lock()
 		now := time.Now()
-		fresh := own || !p.schedule.baseline && !p.readAt.Before(now.Add(-max(p.lag, time.Second)))
+		fresh := own || !p.schedule.baseline && !p.readAt.Before(now.Add(-p.baseAge()))
 		ready := p.batch == nil || p.batch.isReady(now, p.lag)
 		if fresh && ready {
 			if p.batch == nil {

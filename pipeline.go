@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"example.com/huaweicloud/cdn/internal/pace"
 	"example.com/huaweicloud/cdn/internal/retry"
 )
 
@@ -13,7 +14,7 @@ type handler func(ctx context.Context, c *call) error
 
 // newPipeline returns the handler that takes a call to its response. Each step calls the next one, so the
 // order of this function, read upwards, is the order of a request.
-func newPipeline(o *options, clock *clock) handler {
+func newPipeline(o *options, clock *clock, pacer *pace.Pacer) handler {
 	keys := o.credentialSource(clock.now)
 	// One request to the user's *http.Client, within the time of one attempt.
 	next := newSender(o).send
@@ -24,7 +25,7 @@ func newPipeline(o *options, clock *clock) handler {
 		next = limiting(o.rateLimiter, next)
 	}
 	// The quota is kept before the signature is made, since a turn may be minutes away.
-	next = pacing(newPacer(o.logger), o.retryPolicy.MaxThrottleWait, next)
+	next = pacing(pacer, o.retryPolicy.MaxThrottleWait, next)
 	// New temporary credentials are fetched before the clock is corrected: if both are wrong, the second signature
 	// with the corrected clock is the first with the new credentials.
 	next = refreshing(keys, next)

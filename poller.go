@@ -19,7 +19,9 @@ type poller struct {
 	min    time.Duration // the shortest and the longest pause between two polls
 	max    time.Duration
 	lag    time.Duration // how late the list may show a new task
-	logger *slog.Logger
+	// isPaced reports whether requests wait for the account's quota.
+	isPaced func() bool
+	logger  *slog.Logger
 
 	// listIsLate tells that the list was late to show the last task created. It belongs to whose turn it is to export.
 	listIsLate bool
@@ -61,12 +63,13 @@ type demand struct {
 	err  error
 }
 
-func newPoller(c *CdnClient, o *options) *poller {
+func newPoller(c *CdnClient, o *options, isPaced func() bool) *poller {
 	return &poller{
 		client:  c,
 		min:     o.minPoll,
 		max:     o.maxPoll,
 		lag:     o.listLag,
+		isPaced: isPaced,
 		logger:  o.logger,
 		known:   newSnapshot(),
 		targets: make(map[string]*target),

@@ -63,6 +63,9 @@ func (p *Pacer) Wait(ctx context.Context, class Class, until time.Time) (*Turn, 
 	return p.await(ctx, w)
 }
 
+// IsLimited reports whether a quota is known, so that requests may have to wait.
+func (p *Pacer) IsLimited() bool { return p.limited.Load() }
+
 func (p *Pacer) now() time.Duration { return time.Since(p.epoch) }
 
 // limit returns the earlier of until and the deadline of ctx; never if there is none.
