@@ -21,6 +21,8 @@ func advice(err error, taskID string, sandbox bool) string {
 		return "the task has ended without a file: export again, and if that fails too, ask for less at once"
 	case errors.Is(err, cdn.ErrTaskNotFound):
 		return "there is no such task, or no longer: look for it with examples/list"
+	case isOfFile(err) && errors.Is(err, fs.ErrNotExist):
+		return "the folder of the file does not exist: create it, or name another file with -o" + goOn(taskID, sandbox)
 	case isOfFile(err):
 		return "the file cannot be written: make room for it, or name another with -o" + goOn(taskID, sandbox)
 	case taskID == "" && errors.Is(err, context.Canceled):

@@ -24,13 +24,13 @@ func parse(args []string, stderr io.Writer, now time.Time) (config, error) {
 	var c config
 	flags := flag.NewFlagSet("export", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&c.path, "o", "", "write the `file` here; one that is there is replaced when the new one is complete")
+	flags.StringVar(&c.path, "o", "", "write the `file` here; one that is there is replaced when the new one is complete; - is standard output")
 	flags.StringVar(&c.taskID, "task-id", "", "create no task: wait for the one with this `id`, and download its file")
 
 	c.request.DomainNames = []string{"all"}
 	flags.Func("domains", "export the figures of these `domains`, with commas between them (default all)", list(&c.request.DomainNames))
-	flags.Func("start", "export from this `time` on, as YYYY-MM-DD or RFC 3339 (default a day before -end)", moment(&c.request.StartTime))
-	flags.Func("end", "export up to this `time` (default a day after -start, or last midnight)", moment(&c.request.EndTime))
+	flags.Func("start", "export from this `time` on, as YYYY-MM-DD in UTC+8 or RFC 3339 (default a day before -end)", moment(&c.request.StartTime))
+	flags.Func("end", "export up to this `time` (default a day after -start, or last midnight in UTC+8)", moment(&c.request.EndTime))
 	flags.DurationVar(&c.request.Interval, "interval", 0, "one row for each step of this `length`, such as 5m or 1h (0: the service's default)")
 	flags.StringVar((*string)(&c.request.StatType), "stat", string(cdn.StatTypeFlux), "`what` to count: flux (traffic) or req_num (requests)")
 	flags.StringVar((*string)(&c.request.ServiceArea), "area", "", "`where` to count: mainland_china, outside_mainland_china or global")
@@ -46,7 +46,7 @@ func parse(args []string, stderr io.Writer, now time.Time) (config, error) {
 	err := cli.Parse(flags, args, func() error {
 		switch {
 		case c.path == "":
-			return errors.New("-o is missing: name the file to write")
+			return errors.New("-o is missing: name the file to write, or - for standard output")
 		case c.timeout <= 0:
 			return errors.New("-timeout must be more than 0")
 		}
@@ -67,10 +67,13 @@ func list(names *[]string) func(string) error {
 	}
 }
 
-// moment reads a time; a date is its first moment where the program runs.
+// serviceZone is the time zone by which the service counts days.
+func serviceZone() *time.Location { return time.FixedZone("UTC+8", 8*60*60) }
+
+// moment reads a time. A date is its first moment in UTC+8.
 func moment(t *time.Time) func(string) error {
 	return func(text string) (err error) {
-		if *t, err = time.ParseInLocation(time.DateOnly, text, time.Local); err == nil {
+		if *t, err = time.ParseInLocation(time.DateOnly, text, serviceZone()); err == nil {
 			return nil
 		}
 		if *t, err = time.Parse(time.RFC3339, text); err != nil {
@@ -80,11 +83,11 @@ func moment(t *time.Time) func(string) error {
 	}
 }
 
-// setPeriod fills in what was not asked for: the day before an end or after a start, or yesterday.
+// setPeriod fills in what was not asked for: the day before an end or after a start, or yesterday in UTC+8.
 func setPeriod(r *cdn.CreateExportTaskRequest, now time.Time) {
 	if r.StartTime.IsZero() && r.EndTime.IsZero() {
-		year, month, day := now.Local().Date()
-		r.EndTime = time.Date(year, month, day, 0, 0, 0, 0, time.Local)
+		year, month, day := now.In(serviceZone()).Date()
+		r.EndTime = time.Date(year, month, day, 0, 0, 0, 0, serviceZone())
 	}
 	if r.StartTime.IsZero() {
 		r.StartTime = r.EndTime.AddDate(0, 0, -1)

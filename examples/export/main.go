@@ -4,6 +4,7 @@
 //	go run ./examples/export -sandbox -o report.csv   # no account needed: a made-up file, in seconds
 //	go run ./examples/export -domains www.example.com -interval 1h -o report
 //	go run ./examples/export -task-id ID -o report    # goes on with a task that is there already
+//	go run ./examples/export -o - | head              # to standard output; a failure can leave a part there
 //
 // The exit status is 0 where the file is complete, 130 after Ctrl-C or SIGTERM, 2 for arguments that
 // make no sense, and 1 for everything else. Unless it is 0, the file is as it was before, and one line
@@ -46,9 +47,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	show := newDisplay(stderr)
-	taskID, size, err := export(ctx, c, show)
+	taskID, size, err := export(ctx, c, show, stdout)
 	show.close()
 	if err == nil {
+		if c.path == standardOutput {
+			stdout = stderr
+		}
 		_, _ = fmt.Fprintf(stdout, "%s: %d bytes\n", cli.Printable(c.path), size)
 		return 0
 	}
@@ -59,9 +63,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 1
 }
 
+// standardOutput is the path that means standard output.
+const standardOutput = "-"
+
 // export brings the file to its path and returns its size. The id of the task is returned with an
 // error too, where it is known.
-func export(ctx context.Context, c config, show *display) (taskID string, size int64, err error) {
+func export(ctx context.Context, c config, show *display, stdout io.Writer) (taskID string, size int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 
@@ -94,7 +101,11 @@ func export(ctx context.Context, c config, show *display) (taskID string, size i
 		return task, 0, err
 	}
 	report, done := show.download("downloading")
-	size, err = client.DownloadFile(ctx, task, c.path, cdn.WithProgress(report))
+	if c.path == standardOutput {
+		size, err = client.Download(ctx, task, stdout, cdn.WithProgress(report))
+	} else {
+		size, err = client.DownloadFile(ctx, task, c.path, cdn.WithProgress(report))
+	}
 	done(err == nil)
 	return task, size, err
 }
@@ -125,6 +136,12 @@ func finishedTask(ctx context.Context, client *cdn.CdnClient, c config, show *di
 
 // checkPath reports what would keep a file from being written, as far as that can be known.
 func checkPath(path string) error {
+	if path == standardOutput {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return err
+	}
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return &os.PathError{Op: "write", Path: path, Err: errors.New("not a regular file")}
 	}

@@ -128,7 +128,7 @@ func TestExport(t *testing.T) {
 	requireContent(t, path, content)
 	assert.Equal(t, fmt.Sprintf("%s: %d bytes\n", path, len(content)), got.stdout)
 	assert.Equal(t, 1+24, strings.Count(content, "\n"), "a head, and a row for each hour")
-	assert.Regexp(t, `^exporting flux of all from 2026-03-01T00:00:00\+05:45 to 2026-03-02T00:00:00\+05:45
+	assert.Regexp(t, `^exporting flux of all from 2026-03-01T00:00:00\+08:00 to 2026-03-02T00:00:00\+08:00
 task `+id+` is finished after \S+s
 downloading
 $`, got.stderr, "plain lines, where there is no terminal")
@@ -147,7 +147,7 @@ func TestWhatIsAskedFor(t *testing.T) {
 				"-interval", "5m", "-stat", "req_num", "-area", "global", "-group-by", "domain", "-country", "cn",
 				"-province", "beijing,shanghai", "-isp", "dianxin", "-language", "en", "-action", "reports_detail",
 			},
-			`{"action":"reports_detail","domain_name":"a.example.com,b.example.com","start_time":1772302500000,"end_time":1772452800000,` +
+			`{"action":"reports_detail","domain_name":"a.example.com,b.example.com","start_time":1772294400000,"end_time":1772452800000,` +
 				`"group_by":"domain","interval":300,"service_area":"global","stat_type":"req_num","country":"cn",` +
 				`"province":"beijing,shanghai","isp":"dianxin","language":"en"}`,
 		},
@@ -180,11 +180,11 @@ func TestWhatIsAskedFor(t *testing.T) {
 }
 
 func TestYesterdayByDefault(t *testing.T) {
-	now := time.Date(2026, 3, 1, 23, 0, 0, 0, time.UTC) // where the tests run, it is March 2
+	now := time.Date(2026, 3, 1, 16, 0, 0, 0, time.UTC) // in UTC+8 it is March 2, where the tests run March 1
 	c, err := parse([]string{"-o", "x"}, &output{}, now)
 	require.NoError(t, err)
-	assert.Equal(t, "2026-03-01T00:00:00+05:45", c.request.StartTime.Format(time.RFC3339))
-	assert.Equal(t, "2026-03-02T00:00:00+05:45", c.request.EndTime.Format(time.RFC3339))
+	assert.Equal(t, "2026-03-01T00:00:00+08:00", c.request.StartTime.Format(time.RFC3339))
+	assert.Equal(t, "2026-03-02T00:00:00+08:00", c.request.EndTime.Format(time.RFC3339))
 }
 
 func TestGoOnWithATask(t *testing.T) {
@@ -198,6 +198,16 @@ func TestGoOnWithATask(t *testing.T) {
 	for _, request := range srv.Requests() {
 		assert.Equal(t, http.MethodGet, request.Method, "nothing is created")
 	}
+}
+
+func TestStandardOutput(t *testing.T) {
+	srv := live(t)
+	task := srv.AddTask(cdn.ExportTask{}, []byte("a,b\n"))
+	got := runWith(t.Context(), "-endpoint", srv.URL, "-task-id", task.TaskID, "-o", "-")
+	require.Equal(t, 0, got.status, got.stderr)
+	assert.Equal(t, "a,b\n", got.stdout)
+	assert.Contains(t, got.stderr, "\n-: 4 bytes\n")
+	assert.NoFileExists(t, "-")
 }
 
 func TestSandbox(t *testing.T) {
@@ -407,11 +417,16 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 // What cannot be written is known before there is a task.
 func TestPathsThatCannotBeWritten(t *testing.T) {
 	folder := t.TempDir()
-	for _, path := range []string{folder, filepath.Join(folder, "none", "report.csv")} {
+	for path, advice := range map[string]string{
+		folder: "the file cannot be written: make room for it, or name another with -o",
+		filepath.Join(folder, "none", "report.csv"): "the folder of the file does not exist: create it, or name another file with -o",
+	} {
 		srv := live(t)
 		got := runWith(t.Context(), "-endpoint", srv.URL, "-o", path)
 		assert.Equal(t, 1, got.status)
-		assert.Regexp(t, `^export: the file cannot be written: make room for it, or name another with -o \(.*\)\n$`, got.stderr)
+		line := oneLine.FindStringSubmatch(got.stderr)
+		require.NotNil(t, line, got.stderr)
+		assert.Equal(t, advice, line[1])
 		assert.Empty(t, srv.Requests())
 	}
 	entries, err := os.ReadDir(folder)
@@ -439,7 +454,7 @@ func TestUsage(t *testing.T) {
 		stderr string
 	}{
 		{[]string{"-h"}, 0, "-task-id"},
-		{[]string{"-bogus"}, 2, "not defined: -bogus"},
+		{[]string{"-bogus"}, 2, "export: flag provided but not defined: -bogus; -h shows the usage\n"},
 		{nil, 2, "-o is missing"},
 		{[]string{"-o", "x", "-start", "yesterday"}, 2, "want YYYY-MM-DD"},
 		{[]string{"-o", "x", "tasks"}, 2, `unexpected argument "tasks"`},

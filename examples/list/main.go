@@ -7,7 +7,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -101,19 +100,13 @@ func list(ctx context.Context, c config, stdout, stderr io.Writer) error {
 		return err
 	}
 	if c.json {
-		return printJSON(stdout, page)
+		return cli.WriteJSON(stdout, page)
 	}
 	if err := printTable(stdout, page.Data); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintf(stderr, "%d of %d tasks\n", len(page.Data), page.Total)
 	return nil
-}
-
-func printJSON(w io.Writer, page *cdn.ListExportTasksResponse) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(page)
 }
 
 func printTable(w io.Writer, tasks []cdn.ExportTask) error {

@@ -85,6 +85,11 @@ func TestNamesCannotCommandTheTerminal(t *testing.T) {
 	if want := `a\x1b[2Jb\tc\nd\re\a\u009bf\u202eg\u2028h` + "\ufffd"; !strings.Contains(got.stdout, " "+want+" ") {
 		t.Errorf("got %q\nwant the name as %q", got.stdout, want)
 	}
+	srv.Inject(cdntest.Fault{Body: string(body)})
+	asJSON := runWith(t.Context(), "-json", "-endpoint", srv.URL)
+	if want := `"a\u001b[2Jb\tc\nd\re\u0007\u009bf\u202eg\u2028h` + "\ufffd"; !strings.Contains(asJSON.stdout, want) {
+		t.Errorf("got %q\nwant the name as %q", asJSON.stdout, want)
+	}
 	if lines := strings.Count(got.stdout, "\n"); lines != 2 {
 		t.Errorf("the table has %d lines, want 2: %q", lines, got.stdout)
 	}
@@ -168,7 +173,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	}{
 		{
 			name: "half the keys", sk: "none",
-			advice: "set CLOUD_SDK_AK and CLOUD_SDK_SK", reason: "CLOUD_SDK_SK is not set",
+			advice: "nothing was sent: correct the flag or setting", reason: "CLOUD_SDK_SK is not set",
 		},
 		{
 			name: "wrong key", sk: "wrong",
@@ -287,7 +292,7 @@ func TestUsage(t *testing.T) {
 		stderr string
 	}{
 		{[]string{"-h"}, 0, "-task-name"},
-		{[]string{"-bogus"}, 2, "not defined: -bogus"},
+		{[]string{"-bogus"}, 2, "list: flag provided but not defined: -bogus; -h shows the usage\n"},
 		{[]string{"-limit", "ten"}, 2, "-limit"},
 		{[]string{"tasks"}, 2, `unexpected argument "tasks"`},
 		{[]string{"-timeout", "0s"}, 2, "-timeout must be more than 0"},

@@ -11,7 +11,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -136,11 +135,7 @@ func failure(ctx context.Context, err error, begun bool) error {
 	return nil
 }
 
-func printJSON(w io.Writer, task cdn.ExportTask) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(task)
-}
+func printJSON(w io.Writer, task cdn.ExportTask) error { return cli.WriteJSON(w, task) }
 
 // printLine prints fields with tabs between them.
 func printLine(w io.Writer, task cdn.ExportTask) error {

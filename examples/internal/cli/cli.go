@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"strings"
 
 	"example.com/huaweicloud/cdn"
@@ -42,18 +43,24 @@ func (s *Service) Options() []cdn.Option {
 	return options
 }
 
-// Parse parses the arguments of a program that takes flags only, and has check look at what they say.
-// An error has been printed where flags prints.
+// Parse parses the arguments of a program that takes flags only, and has check look at what they say. A mistake is
+// printed in one line where flags prints; with -h it prints the usage.
 func Parse(flags *flag.FlagSet, args []string, check func() error) error {
-	if err := flags.Parse(args); err != nil {
+	output := flags.Output()
+	flags.SetOutput(io.Discard) // the flag package prints the whole usage after each mistake
+	err := flags.Parse(args)
+	flags.SetOutput(output)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		flags.Usage()
 		return err
-	}
-	err := check()
-	if flags.NArg() > 0 {
+	case err == nil && flags.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case err == nil:
+		err = check()
 	}
 	if err != nil {
-		_, _ = fmt.Fprintf(flags.Output(), "%s: %v; -h shows the usage\n", flags.Name(), err)
+		_, _ = fmt.Fprintf(output, "%s: %s; -h shows the usage\n", flags.Name(), Printable(err.Error()))
 	}
 	return err
 }
