@@ -11,7 +11,7 @@ import (
 )
 
 // Version is this package's version, as it stands in the User-Agent.
-const Version = "0.1.0"
+const Version = "0.2.0"
 
 // CdnClient calls the export-tasks API of the CDN. It is safe for concurrent use; one client should
 // serve a whole program, since its connections are reused. Printing or logging it shows no secret.

@@ -33,6 +33,8 @@ var imports = map[string]string{
 	"httphandler": "github.com/huaweicloud/huaweicloud-sdk-go-v3/core/httphandler",
 	"httptest":    "net/http/httptest",
 	"io":          "io",
+	"journal":     "example.com/huaweicloud/cdn/journal",
+	"log":         "log",
 	"model":       "github.com/huaweicloud/huaweicloud-sdk-go-v3/services/cdn/v2/model",
 	"net":         "net",
 	"os":          "os",

@@ -27,7 +27,7 @@ var notRun = map[string]string{
 	"go test ./...":                   "it is a step of .ci/run",
 	"go run ./examples/list -sandbox": "it is a step of .ci/run, which looks at what it prints",
 	"go run ./examples/watch -sandbox -for 10s":                                       "it is a step of .ci/run, which looks at what it prints",
-	"go run ./examples/export -sandbox -o /tmp/report.csv":                            "it is a step of .ci/run, which looks at what it writes",
+	"go run ./examples/export -sandbox -o /tmp/report":                                "it is a step of .ci/run, which looks at what it writes",
 	"go run ./examples/otel":                                                          "it is a step of .ci/run, which looks at what it prints",
 	"(cd internal/doctest && GOWORK=off go test -run 'TestAPI|TestWeight' . -update)": "it is these tests",
 	"go run golang.org/x/vuln/cmd/govulncheck@latest ./...":                           "it needs the vulnerability database",
@@ -235,7 +235,7 @@ func TestDailyReport(t *testing.T) {
 	run(t, module, nil, "go", "build", "-o", "daily", ".")
 	for range 2 {
 		run(t, module, environment(t, srv), "./daily")
-		reports, err := filepath.Glob(filepath.Join(module, "traffic-????-??-??.csv"))
+		reports, err := filepath.Glob(filepath.Join(module, "traffic-????-??-??"))
 		require.NoError(t, err)
 		assert.Len(t, reports, 1)
 		assert.Len(t, srv.Tasks(), 1)

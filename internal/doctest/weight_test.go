@@ -15,7 +15,7 @@ import (
 // moduleRow is a row of the table of modules.
 var moduleRow = regexp.MustCompile("(?m)^\\| `([a-z0-9.]+/\\S+)` \\|")
 
-// What importers get is what docs/weight.md says: the modules that give packages to a small program,
+// What importers get is what docs/dependencies.md says: the modules that give packages to a small program,
 // and the module graph behind it, which -update records.
 func TestWeight(t *testing.T) {
 	consumer := newConsumer(t)
@@ -33,7 +33,7 @@ func TestWeight(t *testing.T) {
 	slices.Sort(modules)
 	modules = slices.Compact(modules)
 	var documented []string
-	for _, match := range moduleRow.FindAllStringSubmatch(read(t, "docs/weight.md"), -1) {
+	for _, match := range moduleRow.FindAllStringSubmatch(read(t, "docs/dependencies.md"), -1) {
 		documented = append(documented, match[1])
 	}
 	slices.Sort(documented)
