@@ -78,7 +78,7 @@ func TestNamedTestsExist(t *testing.T) {
 		for _, match := range inlineCode.FindAllStringSubmatch(prose, -1) {
 			if testName.MatchString(match[1]) {
 				named++
-				assert.Contains(t, sources.String(), "\nfunc "+match[1]+"(", document)
+				assert.True(t, strings.Contains(sources.String(), "\nfunc "+match[1]+"("), "%s: %s", document, match[1])
 			}
 		}
 	}
