@@ -100,13 +100,6 @@ func (i *instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve replaces what serves the metadata's credentials while requests may be under way.
-func (i *instance) serve(metadata http.HandlerFunc) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.metadata = metadata
-}
-
 func (i *instance) seen() []string {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -56,7 +56,7 @@ func TestMetadata_token(t *testing.T) {
 		"keys refused":        {replying("T1"), replyingStatus(403, "x"), []string{putToken, getKeys}, "status 403"},
 		"redirect not followed": {
 			replying("T1"), func(w http.ResponseWriter, r *http.Request) {
-				http.Redirect(w, r, "http://other.example.com/a?b=c", 302)
+				http.Redirect(w, r, "http://other.example.com/a?b=c", http.StatusFound)
 			},
 			[]string{putToken, getKeys}, "redirected to http://other.example.com/a?redacted, which is not followed",
 		},
@@ -135,7 +135,7 @@ func TestPodIdentity_requests(t *testing.T) {
 		},
 		"redirect not followed": {
 			func(w http.ResponseWriter, r *http.Request) {
-				http.Redirect(w, r, "http://169.254.170.23/other?token="+idToken, 307)
+				http.Redirect(w, r, "http://169.254.170.23/other?token="+idToken, http.StatusTemporaryRedirect)
 			},
 			1, "status 307 Temporary Redirect: redirected to http://169.254.170.23/other?redacted, which is not followed",
 		},

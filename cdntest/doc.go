@@ -22,7 +22,7 @@
 //   - A created task goes from waiting to processing to its end in [WithExportTime]. Each change of
 //     status sets the update time, and so moves the task to the head of the list.
 //   - Files are served as OBS does it, behind signed links that expire. Range, If-Match and
-//     If-Unmodified-Since are honored, If-Range is ignored. The ETag is the MD5. Errors are XML. A request
+//     If-Unmodified-Since are honoured, If-Range is ignored. The ETag is the MD5. Errors are XML. A request
 //     with a header of the API is refused, since its signature would leak to a third party.
 //   - Each response of the API has an X-Request-Id of its own, each of the store an x-obs-request-id, and all
 //     have a Date by the server's clock.

@@ -2,6 +2,7 @@ package cdntest
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -66,7 +67,7 @@ func refusef(code, format string, args ...any) error {
 // refuse responds with the CDN's error for err: a refusal's own code, else that of an invalid parameter.
 func refuse(w http.ResponseWriter, err error) {
 	code := codeInvalidParameter
-	if r, ok := err.(refusal); ok {
+	if r, ok := errors.AsType[refusal](err); ok {
 		code = r.code
 	}
 	status, _ := statusOf(code)

@@ -138,16 +138,6 @@ func (s *share) settle() {
 	}
 }
 
-// disown notes that a request which was sent before the last refusal was refused as well.
-func (s *share) disown() {
-	s.accepted--
-	if !s.isText() || s.block.on {
-		return
-	}
-	s.settle()
-	s.ceiling = max(1, min(s.ceiling, float64(s.accepted)))
-}
-
 // shrink decreases the size after a refusal under a quota that is known from its text.
 func (s *share) shrink(now time.Duration, flying int, h *history) {
 	count, _ := h.accepted(now - s.window)

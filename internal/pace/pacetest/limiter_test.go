@@ -37,7 +37,7 @@ func TestLimiter(t *testing.T) {
 		for i := range accepted {
 			for j := i; j < len(accepted); j++ {
 				span, count := accepted[j].Sub(accepted[i]), j-i+1
-				most := l.N
+				var most int
 				switch {
 				case l.Kind == Bucket:
 					most = l.N + int(float64(l.N)*float64(span)/float64(l.Per)+1e-6)
