@@ -71,27 +71,6 @@ func checkFolder(path string) error {
 	return err
 }
 
-// ExportOption changes one call of [CdnClient.Export] or [CdnClient.ExportFile].
-type ExportOption func(*exportOptions) error
-
-// exportOptions is what the options of one export add up to.
-type exportOptions struct {
-	key string
-}
-
-func newExportOptions(opts []ExportOption) (*exportOptions, error) {
-	o := &exportOptions{}
-	for i, option := range opts {
-		if option == nil {
-			return nil, fmt.Errorf("%w: option %d is nil", ErrInvalidParameter, i)
-		}
-		if err := option(o); err != nil {
-			return nil, err
-		}
-	}
-	return o, nil
-}
-
 func (c *CdnClient) export(ctx context.Context, request *CreateExportTaskRequest, opts []ExportOption, report *exportReport) (*ExportTask, error) {
 	switch {
 	case ctx == nil:

@@ -25,6 +25,27 @@ type Journal interface {
 // maxExportKey is the limit of a key, in bytes. The journals take longer ones.
 const maxExportKey = 500
 
+// ExportOption changes one call of [CdnClient.Export] or [CdnClient.ExportFile].
+type ExportOption func(*exportOptions) error
+
+// exportOptions is what the options of one export add up to.
+type exportOptions struct {
+	key string
+}
+
+func newExportOptions(opts []ExportOption) (*exportOptions, error) {
+	o := &exportOptions{}
+	for i, option := range opts {
+		if option == nil {
+			return nil, fmt.Errorf("%w: option %d is nil", ErrInvalidParameter, i)
+		}
+		if err := option(o); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
 // WithExportKey makes the export the one of this key, for a client with [WithJournal]: the first call with the key creates a
 // task, and each later one, in whichever process and at whatever time, waits for that same task. A key is UTF-8 text
 // without control characters of at most 500 bytes, such as "traffic/2026-11-26".

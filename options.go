@@ -143,9 +143,9 @@ func WithRetryPolicy(policy RetryPolicy) Option {
 	}
 }
 
-// WithRateLimiter has every request to the API wait for limiter first, retries included; those for
-// files, to the object store, do not wait. By default nothing waits: the service's limit is the
-// account's and not documented for this API.
+// WithRateLimiter has every request to the API wait for limiter, retries included. Requests to the object store do
+// not wait. It is hardly needed: a client learns the account's quota from the first refusal and keeps to it. It serves
+// to use less than the quota, or to share a limiter with other programs.
 func WithRateLimiter(limiter RateLimiter) Option {
 	return func(o *options) error {
 		if limiter == nil {

@@ -16,7 +16,7 @@ func TestExplainLockError(t *testing.T) {
 		explained bool
 	}{
 		{"not supported", syscall.ENOTSUP, true},
-		{"not implemented", syscall.ENOSYS, true},
+		{"no such system call", syscall.ENOSYS, true},
 		{"no lock daemon", &fs.PathError{Op: "flock", Path: "x", Err: syscall.ENOLCK}, true},
 		{"unsupported platform", errors.ErrUnsupported, true},
 		{"permission denied", fs.ErrPermission, false},
