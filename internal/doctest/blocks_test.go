@@ -19,14 +19,15 @@ var documents = []string{
 	"docs/cookbook.md", "docs/credentials.md", "docs/credentials_CN.md", "docs/dependencies.md", "docs/errors.md",
 	"docs/errors_CN.md", "docs/exports-at-scale.md", "docs/exports-at-scale_CN.md", "docs/migrating.md",
 	"docs/options.md", "docs/performance.md", "docs/reliability.md", "docs/retries-and-pace.md",
-	"docs/retries-and-pace_CN.md", "docs/runbook-ambiguous-exports.md", "docs/testing.md",
-	"docs/waits-and-requests.md",
+	"docs/retries-and-pace_CN.md", "docs/runbook-ambiguous-exports.md", "docs/runbook-ambiguous-exports_CN.md",
+	"docs/testing.md", "docs/waits-and-requests.md",
 }
 
 // translations are documents that must say in another language what the first one says.
 var translations = map[string]string{
-	"docs/exports-at-scale_CN.md": "docs/exports-at-scale.md",
-	"docs/retries-and-pace_CN.md": "docs/retries-and-pace.md",
+	"docs/exports-at-scale_CN.md":          "docs/exports-at-scale.md",
+	"docs/retries-and-pace_CN.md":          "docs/retries-and-pace.md",
+	"docs/runbook-ambiguous-exports_CN.md": "docs/runbook-ambiguous-exports.md",
 }
 
 // A block is a fenced block of a document.
