@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,24 +14,25 @@ import (
 // root is the checkout.
 const root = "../.."
 
-// documents are the files whose blocks and names are checked.
-var documents = []string{
-	"README.md", "README_CN.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md",
-	"docs/cookbook.md", "docs/credentials.md", "docs/credentials_CN.md", "docs/dependencies.md", "docs/errors.md",
-	"docs/errors_CN.md", "docs/exports-at-scale.md", "docs/exports-at-scale_CN.md", "docs/migrating.md",
-	"docs/options.md", "docs/performance.md", "docs/reliability.md", "docs/retries-and-pace.md",
-	"docs/retries-and-pace_CN.md", "docs/runbook-ambiguous-exports.md", "docs/runbook-ambiguous-exports_CN.md",
-	"docs/testing.md", "docs/waits-and-requests.md",
+// documents are the files whose blocks, links and names are checked.
+var documents = slices.Concat(pages("*.md"), pages("docs/*.md"))
+
+// pages returns the files of the checkout that match pattern, as paths relative to root.
+func pages(pattern string) []string {
+	paths, err := filepath.Glob(filepath.Join(root, pattern))
+	if err != nil || len(paths) == 0 {
+		panic(fmt.Sprintf("no page matches %s: %v", pattern, err))
+	}
+	for i, path := range paths {
+		paths[i] = strings.TrimPrefix(filepath.ToSlash(path), root+"/")
+	}
+	return paths
 }
 
-// translations are documents that must say in another language what the first one says.
-var translations = map[string]string{
-	"docs/exports-at-scale_CN.md":          "docs/exports-at-scale.md",
-	"docs/retries-and-pace_CN.md":          "docs/retries-and-pace.md",
-	"docs/runbook-ambiguous-exports_CN.md": "docs/runbook-ambiguous-exports.md",
-}
+// translationEnd is the end of the name of a page in Chinese.
+const translationEnd = "_CN.md"
 
-// A block is a fenced block of a document.
+// block is a fenced block of a document.
 type block struct {
 	document string
 	line     int // of its first line of text
@@ -47,7 +49,7 @@ func read(t *testing.T, document string) string {
 	return string(text)
 }
 
-// blocks are the fenced blocks of a document; prose is the rest of it.
+// blocks returns the fenced blocks of a document, and the text outside of them.
 func blocks(t *testing.T, document string) (blocks []block, prose string) {
 	t.Helper()
 	var open *block
@@ -71,12 +73,12 @@ func blocks(t *testing.T, document string) (blocks []block, prose string) {
 	return blocks, rest.String()
 }
 
-// blocksOf are the blocks in one language of all documents but translations, whose blocks are the same.
+// blocksOf returns the blocks in one language of all English pages. Translations have the same blocks.
 func blocksOf(t *testing.T, language string) []block {
 	t.Helper()
 	var found []block
 	for _, document := range documents {
-		if _, translated := translations[document]; translated {
+		if strings.HasSuffix(document, translationEnd) {
 			continue
 		}
 		all, _ := blocks(t, document)

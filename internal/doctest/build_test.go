@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// imports are the packages that blocks may name without an import of their own.
+// imports are the packages that blocks may use without an import declaration.
 var imports = map[string]string{
 	"cdn":         "example.com/huaweicloud/cdn",
 	"cdntest":     "example.com/huaweicloud/cdn/cdntest",
@@ -54,7 +54,7 @@ var imports = map[string]string{
 	"x509":        "crypto/x509",
 }
 
-// parameters are the variables that statements may use without a declaration of their own.
+// parameters are the variables that blocks may use without a declaration.
 var parameters = map[string]string{
 	"ak":          "string",
 	"client":      "*cdn.CdnClient",
@@ -75,8 +75,8 @@ var parameters = map[string]string{
 	"w":           "io.Writer",
 }
 
-// Every Go block is a file, declarations, or the statements of a function. What comes one block after
-// the other in a document is one package, so that a block may use what an earlier one has declared.
+// TestGoBlocksBuild builds every Go block: a file, declarations, or the statements of a function. Statements may use
+// the declarations of earlier blocks of the same document.
 func TestGoBlocksBuild(t *testing.T) {
 	module := t.TempDir()
 	writeModule(t, module)
@@ -114,7 +114,7 @@ func isFile(b block) bool {
 	return err == nil
 }
 
-// writeModule makes the module that the blocks are built in; it takes its requirements from this one.
+// writeModule writes a module with the requirements of this one, in which the blocks are built.
 func writeModule(t *testing.T, folder string) {
 	t.Helper()
 	checkout, err := filepath.Abs(root)
@@ -136,7 +136,7 @@ func writeFile(t *testing.T, path, text string) {
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
-// run runs a command outside any workspace, with additions to the environment, and returns its output.
+// run runs a command without a workspace and with additional environment variables. It returns the output.
 func run(t *testing.T, folder string, env []string, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
@@ -147,8 +147,8 @@ func run(t *testing.T, folder string, env []string, name string, args ...string)
 	return string(output)
 }
 
-// inFunction makes a function of a block's statements: the variables that they do not declare are
-// its parameters, and those that they declare for the reader only are used at its end.
+// inFunction returns a function with the statements of a block. Undeclared variables become its parameters. Variables
+// that the block declares and does not use are used at the end of the function.
 func inFunction(t *testing.T, b block) string {
 	t.Helper()
 	const before = "package block\n\nfunc _() {\n"
@@ -177,8 +177,8 @@ func inFunction(t *testing.T, b block) string {
 	return fmt.Sprintf("func _(%s) %s {\n%s%s%s}\n", strings.Join(takes, ", "), types, b.text, uses, last)
 }
 
-// results are the result types that fit the return statements of a function, and a last statement of
-// it for where the block leaves it open how the function ends.
+// results returns result types that match the return statements of a function. last is a final return statement, or
+// empty if the function has one.
 func results(body *ast.BlockStmt) (types, last string) {
 	most := 0
 	ast.Inspect(body, func(n ast.Node) bool {
@@ -203,7 +203,7 @@ func results(body *ast.BlockStmt) (types, last string) {
 	return types, last
 }
 
-// unresolved are the names that source uses and does not declare.
+// unresolved returns the names that source uses and does not declare.
 func unresolved(t *testing.T, source string) []string {
 	t.Helper()
 	files := token.NewFileSet()
@@ -218,13 +218,13 @@ func unresolved(t *testing.T, source string) []string {
 			}
 		}
 	}}
-	// That the names are missing is what makes this fail.
+	// The error is expected: names are missing.
 	_, _ = check.Check("block", files, []*ast.File{file}, nil)
 	slices.Sort(names)
 	return slices.Compact(names)
 }
 
-// withImports adds an import for every package that source names.
+// withImports adds an import for every package that source uses.
 func withImports(t *testing.T, b block, source string) string {
 	t.Helper()
 	var list strings.Builder

@@ -21,7 +21,7 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// notRun are commands that the test does not run, and why.
+// notRun has the commands that the test does not run, with the reason.
 var notRun = map[string]string{
 	".ci/run":                         "it runs this test",
 	"go test ./...":                   "it is a step of .ci/run",
@@ -35,14 +35,14 @@ var notRun = map[string]string{
 	"go run golang.org/x/vuln/cmd/govulncheck@latest ./...":                           "it needs the vulnerability database",
 }
 
-// sandbox is a command that runs until it is stopped.
+// sandbox matches a command that runs until it is stopped.
 var sandbox = regexp.MustCompile(`^go run \./cmd/cdn-sandbox( -no-auth)?$`)
 
-// inlineCommand is a command within a paragraph of text.
+// inlineCommand matches a command within a paragraph.
 var inlineCommand = regexp.MustCompile("`((?:go (?:run|test|doc|build|vet) |\\.ci/)[^`]+)`")
 
-// Every command of the documents runs, in a copy of the checkout, as somebody would type it who has
-// keys for a service that answers; the service is one on this machine.
+// TestCommandsRun runs every command of the docs in a copy of the checkout. The environment has keys for a service on
+// this machine.
 func TestCommandsRun(t *testing.T) {
 	srv := cdntest.NewServer(cdntest.WithExportTime(0))
 	t.Cleanup(srv.Close)
@@ -73,7 +73,7 @@ func TestCommandsRun(t *testing.T) {
 			script.text = printed + script.text
 		case strings.Contains(script.text, "/path/to/checkout"):
 			folder = newConsumer(t)
-		case strings.Contains(script.text, "xargs"): // it changes the checkout
+		case strings.Contains(script.text, "xargs"): // the script changes the checkout
 			folder = copyCheckout(t)
 		}
 		runScript(t, script, folder, stand.Replace(script.text), environment(t, srv))
@@ -83,8 +83,7 @@ func TestCommandsRun(t *testing.T) {
 	}
 }
 
-// scripts are the blocks of commands, and the commands within paragraphs, without those that are there
-// more than once.
+// scripts returns the blocks of commands and the commands within paragraphs, without duplicates.
 func scripts(t *testing.T) []block {
 	t.Helper()
 	var found []block
@@ -106,10 +105,10 @@ func scripts(t *testing.T) []block {
 	return found
 }
 
-// tools are programs that a machine with Go and git may lack.
+// tools matches programs that a machine with Go and git may lack.
 var tools = regexp.MustCompile(`\b(curl|perl)\b`)
 
-// runnable is the script without the lines that cannot be run here.
+// runnable returns the script without the lines that cannot run here.
 func runnable(t *testing.T, script block) string {
 	t.Helper()
 	if tool := tools.FindString(script.text); tool != "" {
@@ -129,7 +128,7 @@ func runnable(t *testing.T, script block) string {
 	return strings.Join(lines, "\n")
 }
 
-// environment is what a user of srv has set.
+// environment returns the environment of a user of srv.
 func environment(t *testing.T, srv *cdntest.Server) []string {
 	none := filepath.Join(t.TempDir(), "none")
 	return append(os.Environ(),
@@ -150,7 +149,7 @@ func runScript(t *testing.T, script block, folder, text string, env []string) {
 	assert.NotContains(t, string(output), `"error_code"`, "%s: %s", script, text)
 }
 
-// copyCheckout copies what git knows of the checkout, and what it would know after git add.
+// copyCheckout copies the tracked files of the checkout, and those that git add would track.
 func copyCheckout(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -171,7 +170,7 @@ func copyCheckout(t *testing.T) string {
 	return folder
 }
 
-// newConsumer is a module that imports the package and does not require it yet.
+// newConsumer writes a module that imports the package and does not require it yet.
 func newConsumer(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -193,7 +192,7 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// startSandbox runs a server and returns what it prints for a shell to do.
+// startSandbox starts a server and returns the export lines that it prints for a shell.
 func startSandbox(t *testing.T, folder, command string) (printed string, stop func()) {
 	t.Helper()
 	t.Log(command)
@@ -214,7 +213,7 @@ func startSandbox(t *testing.T, folder, command string) (printed string, stop fu
 		switch {
 		case strings.HasPrefix(lines.Text(), "export "):
 			exports.WriteString(lines.Text() + "\n")
-		case exports.Len() > 0: // that was the last of them
+		case exports.Len() > 0: // after the last export line
 			return exports.String(), stop
 		}
 	}
@@ -223,7 +222,7 @@ func startSandbox(t *testing.T, folder, command string) (printed string, stop fu
 	return "", stop
 }
 
-// The daily report of the cookbook makes one export a day, however often it runs.
+// TestDailyReport runs the cookbook's daily report twice and expects one export.
 func TestDailyReport(t *testing.T) {
 	srv := cdntest.NewServer(cdntest.WithExportTime(0))
 	t.Cleanup(srv.Close)

@@ -1,6 +1,6 @@
 package doctest
 
-// What the blocks import, so that the go.mod that they are built with requires it.
+// The blocks import these packages, so go.mod must require their modules.
 import (
 	_ "github.com/huaweicloud/huaweicloud-sdk-go-v3/services/cdn/v2"
 	_ "go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"

@@ -1,5 +1,4 @@
-// Package doctest has tests that keep the documents true: every Go block builds and every command
-// runs, what they name is there, the translations say the same, and the exported API is the recorded
-// one. It is a module of its own, so that what the blocks import does not reach those who import
-// package cdn.
+// Package doctest tests the docs: every Go block builds, every command runs, every link and every named test
+// exists, translations match their English page, and the exported API matches its record. It is a module of its
+// own, so that importers of package cdn do not inherit the imports of the blocks.
 package doctest

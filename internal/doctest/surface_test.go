@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "record the exported API as it is now")
 
-// public are the packages that others import.
+// public are the packages of the root module that users import.
 var public = []string{"example.com/huaweicloud/cdn", "example.com/huaweicloud/cdn/cdntest"}
 
 func load(t *testing.T, path string) *packages.Package {
@@ -37,9 +37,8 @@ func load(t *testing.T, path string) *packages.Package {
 	return loaded[0]
 }
 
-// The exported API is the recorded one. A line that is gone or changed breaks users and needs a new
-// version and a word in the changelog; a new line needs to be recorded:
-// go test -run TestAPI ./... -update
+// TestAPI compares the exported API with its record. A removed or changed line breaks users, so it needs a new version
+// and a line in the changelog. This records the API: go test -run TestAPI ./... -update
 func TestAPI(t *testing.T) {
 	for _, path := range public {
 		pkg := load(t, path)
@@ -53,15 +52,15 @@ func TestAPI(t *testing.T) {
 		require.NoError(t, err)
 		lines := strings.Split(string(recorded), "\n")
 		for _, line := range lines {
-			assert.Contains(t, strings.Split(now, "\n"), line, "%s: this is broken", path)
+			assert.Contains(t, strings.Split(now, "\n"), line, "%s: this line is gone", path)
 		}
 		for line := range strings.SplitSeq(now, "\n") {
-			assert.Contains(t, lines, line, "%s: this is new and not recorded", path)
+			assert.Contains(t, lines, line, "%s: this line is not recorded", path)
 		}
 	}
 }
 
-// surface has a line for everything that a program can name of a package.
+// surface returns a line for each exported name, field and method of a package.
 func surface(pkg *types.Package) []string {
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
@@ -112,11 +111,11 @@ func addType(add func(string, ...any), object *types.TypeName, short types.Quali
 	}
 }
 
-// needNoExample are methods that others call for the user: fmt, errors, encoding/json, log/slog.
+// needNoExample are methods that fmt, errors, encoding/json or log/slog call for the user.
 var needNoExample = []string{"Error", "Unwrap", "Is", "As", "Format", "String"}
 
-// Every exported name has a comment, and every exported function, method and type that is more than
-// a list of constants an example.
+// TestEverythingIsDocumented checks that every exported name has a comment, and every exported function and method an
+// example with checked output.
 func TestEverythingIsDocumented(t *testing.T) {
 	for _, path := range public {
 		pkg := load(t, path)

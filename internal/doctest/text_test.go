@@ -21,7 +21,7 @@ var (
 	testName   = regexp.MustCompile(`^(?:Test|Benchmark|Fuzz|Example)[A-Z]\w*$`)
 )
 
-// Links within the checkout lead to a file, and to a heading of it where they name one.
+// TestLinksLeadSomewhere checks that links within the checkout name an existing file and heading.
 func TestLinksLeadSomewhere(t *testing.T) {
 	for _, document := range documents {
 		_, prose := blocks(t, document)
@@ -35,6 +35,9 @@ func TestLinksLeadSomewhere(t *testing.T) {
 			if target.Path != "" {
 				path = filepath.Join(filepath.Dir(document), target.Path)
 			}
+			if strings.HasSuffix(document, translationEnd) && path != englishOf(document) {
+				assert.NotContains(t, documents, strings.TrimSuffix(path, ".md")+translationEnd, "%s: there is a translation of %s", document, path)
+			}
 			if _, err := os.Stat(filepath.Join(root, path)); !assert.NoError(t, err, document) || target.Fragment == "" {
 				continue
 			}
@@ -44,7 +47,10 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// anchors are the names that GitHub gives to the headings of a document.
+// englishOf returns the English page of a translation.
+func englishOf(page string) string { return strings.TrimSuffix(page, translationEnd) + ".md" }
+
+// anchors returns the names that GitHub gives to the headings of a document.
 func anchors(text string) []string {
 	var names []string
 	for _, match := range heading.FindAllStringSubmatch(text, -1) {
@@ -61,7 +67,7 @@ func anchors(text string) []string {
 	return names
 }
 
-// A test that a document names as its witness must be there.
+// TestNamedTestsExist checks that every test that a document names exists.
 func TestNamedTestsExist(t *testing.T) {
 	var sources strings.Builder
 	require.NoError(t, filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
@@ -85,18 +91,24 @@ func TestNamedTestsExist(t *testing.T) {
 	assert.NotZero(t, named)
 }
 
-// A translation has the same chapters, tables, code and commands; only what is said in words differs.
+// TestTranslationsSayTheSame checks that a translation has the same headings, tables, code and commands as its English page.
 func TestTranslationsSayTheSame(t *testing.T) {
-	for translation, original := range translations {
-		wantBlocks, wantProse := blocks(t, original)
-		gotBlocks, gotProse := blocks(t, translation)
-		assert.Equal(t, codeOf(wantBlocks), codeOf(gotBlocks), translation)
-		assert.Equal(t, shapeOf(wantProse), shapeOf(gotProse), "%s: headings and rows of tables", translation)
-		assert.Equal(t, inlineCodeOf(wantProse), inlineCodeOf(gotProse), "%s: code within the text", translation)
+	translated := 0
+	for _, page := range documents {
+		if !strings.HasSuffix(page, translationEnd) {
+			continue
+		}
+		translated++
+		wantBlocks, wantProse := blocks(t, englishOf(page))
+		gotBlocks, gotProse := blocks(t, page)
+		assert.Equal(t, codeOf(wantBlocks), codeOf(gotBlocks), page)
+		assert.Equal(t, shapeOf(wantProse), shapeOf(gotProse), "%s: headings and rows of tables", page)
+		assert.Equal(t, inlineCodeOf(wantProse), inlineCodeOf(gotProse), "%s: code within the text", page)
 	}
+	assert.NotZero(t, translated)
 }
 
-// comment is what a translation may say in other words within a block: the words of a comment.
+// comment matches a comment in a block. A translation may word it differently.
 var comment = regexp.MustCompile(`(?m)(^|\s)(//|#) .*$`)
 
 func codeOf(blocks []block) []string {
@@ -107,7 +119,7 @@ func codeOf(blocks []block) []string {
 	return code
 }
 
-// shapeOf has a line for each heading and each row of a table, in their order.
+// shapeOf returns a line for each heading and each table row, in order.
 func shapeOf(prose string) []string {
 	var shape []string
 	for line := range strings.SplitSeq(prose, "\n") {

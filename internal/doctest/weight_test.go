@@ -12,11 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// moduleRow is a row of the table of modules.
+// moduleRow matches a row of the table of modules.
 var moduleRow = regexp.MustCompile("(?m)^\\| `([a-z0-9.]+/\\S+)` \\|")
 
-// What importers get is what docs/dependencies.md says: the modules that give packages to a small program,
-// and the module graph behind it, which -update records.
+// TestWeight compares the modules of a small program that imports the package with docs/dependencies.md, and the module
+// graph with its record. The flag -update records the graph.
 func TestWeight(t *testing.T) {
 	consumer := newConsumer(t)
 	checkout, err := filepath.Abs(root)
