@@ -1,20 +1,14 @@
-// Command export gets statistics out of the service: it creates an export task, waits until it is
-// finished, and downloads its file.
+// Command export creates an export task, waits until it is finished, and downloads its file.
 //
-//	go run ./examples/export -sandbox -o report.csv   # no account needed: a made-up file, in seconds
+//	go run ./examples/export -sandbox -o report.csv   # needs no account: a made-up file, in seconds
 //	go run ./examples/export -domains www.example.com -interval 1h -o report
-//	go run ./examples/export -task-id ID -o report    # goes on with a task that is there already
-//	go run ./examples/export -o - | head              # to standard output; a failure can leave a part there
-//
-// The exit status is 0 where the file is complete, 130 after Ctrl-C or SIGTERM, 2 for arguments that
-// make no sense, and 1 for everything else. Unless it is 0, the file is as it was before, and one line
-// says what happened, what to do, and the id of the task where that is known.
+//	go run ./examples/export -task-id ID -o report    # goes on with a task that exists
+//	go run ./examples/export -o - | head              # to standard output
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,122 +26,76 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	os.Exit(cli.Status("export", err, os.Stderr))
 }
 
-// run is the program; it returns the exit status. More than one goroutine writes to stderr.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	c, err := parse(args, stderr, time.Now())
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		return 2
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	c, err := parse(args, stdout, time.Now())
+	if err != nil {
+		return err
 	}
-	show := newDisplay(stderr)
-	taskID, size, err := export(ctx, c, show, stdout)
-	show.close()
-	if err == nil {
-		if c.path == standardOutput {
-			stdout = stderr
-		}
-		_, _ = fmt.Fprintf(stdout, "%s: %d bytes\n", cli.Printable(c.path), size)
-		return 0
-	}
-	_, _ = fmt.Fprintf(stderr, "export: %s (%s)\n", advice(err, taskID, c.service.Sandbox), cli.Printable(err.Error()))
-	if errors.Is(err, context.Canceled) {
-		return 130
-	}
-	return 1
-}
-
-// standardOutput is the path that means standard output.
-const standardOutput = "-"
-
-// export brings the file to its path and returns its size. The id of the task is returned with an
-// error too, where it is known.
-func export(ctx context.Context, c config, show *display, stdout io.Writer) (taskID string, size int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 
-	// Better to know now than with a task that nobody needs.
-	if err := checkPath(c.path); err != nil {
-		return c.taskID, 0, err
+	// The log has the id of the task as soon as it is known, and each retry.
+	options := []cdn.Option{cdn.WithRegion(c.region), cdn.WithLogger(slog.New(slog.NewTextHandler(stderr, nil)))}
+	if c.endpoint != "" {
+		options = append(options, cdn.WithEndpoint(c.endpoint))
 	}
-	// Failures that are tried again are warnings.
-	logger := slog.New(slog.NewTextHandler(show, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	options := append(c.service.Options(), cdn.WithLogger(logger))
-	if c.service.Sandbox {
-		sandbox, err := cdntest.Listen(cdntest.WithExportTime(2 * time.Second))
-		if err != nil {
-			return c.taskID, 0, err
-		}
-		defer sandbox.Close()
-		show.line("sandbox: the task and its file are made up, by %s in this process", sandbox.URL)
-		options = append(options, cdn.WithEndpoint(sandbox.URL), cdn.WithAKSK(sandbox.AK, sandbox.SK),
-			cdn.WithPollInterval(100*time.Millisecond, 500*time.Millisecond),
-			cdn.WithListLag(200*time.Millisecond)) // the sandbox shows a new task at once
+	if c.sandbox {
+		srv := cdntest.NewServer()
+		defer srv.Close()
+		options = append(options, cdn.WithEndpoint(srv.URL), cdn.WithAKSK(srv.AK, srv.SK),
+			cdn.WithPollInterval(100*time.Millisecond, time.Second), cdn.WithListLag(100*time.Millisecond))
 	}
 	client, err := cdn.NewCdnClient(options...)
 	if err != nil {
-		return c.taskID, 0, err
+		return err
 	}
-	defer client.CloseIdleConnections()
 
-	task, err := finishedTask(ctx, client, c, show)
+	task, n, err := export(ctx, client, c, stdout, stderr)
+	switch {
+	case err == nil:
+		_, err = fmt.Fprintf(stderr, "%s: %d bytes\n", cli.Printable(c.path), n)
+		return err
+	case task == nil, c.sandbox, errors.Is(err, cdn.ErrTaskFailed), errors.Is(err, cdn.ErrTaskNotFound):
+		return err
+	}
+	return fmt.Errorf("%w; go on with -task-id %s", err, task.TaskID)
+}
+
+// export writes the file of a task to c.path and returns the file's size. The task is returned with an error too, as
+// soon as it is known. CdnClient.ExportFile does all of it in one call, without progress and standard output.
+func export(ctx context.Context, client *cdn.CdnClient, c config, stdout, stderr io.Writer) (task *cdn.ExportTask, size int64, err error) {
+	if _, err := os.Stat(filepath.Dir(c.path)); err != nil {
+		return nil, 0, fmt.Errorf("the folder of -o: %w", err) // before there is a task
+	}
+	if c.taskID != "" {
+		task, err = client.WaitForExportTask(ctx, c.taskID)
+	} else {
+		task, err = client.Export(ctx, &c.request)
+	}
 	if err != nil {
 		return task, 0, err
 	}
-	report, done := show.download("downloading")
+	options := []cdn.DownloadOption{cdn.WithLink(task.DownloadLink), cdn.WithProgress(progress(stderr))}
 	if c.path == standardOutput {
-		size, err = client.Download(ctx, task, stdout, cdn.WithProgress(report))
+		size, err = client.Download(ctx, task.TaskID, stdout, options...)
 	} else {
-		size, err = client.DownloadFile(ctx, task, c.path, cdn.WithProgress(report))
+		size, err = client.DownloadFile(ctx, task.TaskID, c.path, options...)
 	}
-	done(err == nil)
 	return task, size, err
 }
 
-// finishedTask creates a task, or takes the one that is named, and waits until it is finished.
-func finishedTask(ctx context.Context, client *cdn.CdnClient, c config, show *display) (taskID string, err error) {
-	start := time.Now()
-	var task *cdn.ExportTask
-	if c.taskID != "" {
-		done := show.wait("waiting for task " + c.taskID)
-		task, err = client.WaitForExportTask(ctx, c.taskID)
-		done()
-	} else {
-		done := show.wait("exporting " + summary(&c.request))
-		task, err = client.Export(ctx, &c.request)
-		done()
+// progress returns a function that prints how far a download is, every 10 seconds.
+func progress(w io.Writer) func(cdn.Progress) {
+	const every = 10 * time.Second
+	next := time.Now().Add(every)
+	return func(p cdn.Progress) {
+		if now := time.Now(); now.After(next) {
+			next = now.Add(every)
+			_, _ = fmt.Fprintf(w, "downloading: %.1f MiB\n", float64(p.Bytes)/(1<<20))
+		}
 	}
-	if task != nil {
-		taskID = task.TaskID
-	} else {
-		taskID = c.taskID
-	}
-	if err == nil {
-		show.line("task %s is finished after %v", taskID, time.Since(start).Round(100*time.Millisecond))
-	}
-	return taskID, err
-}
-
-// checkPath reports what would keep a file from being written, as far as that can be known.
-func checkPath(path string) error {
-	if path == standardOutput {
-		return nil
-	}
-	if _, err := os.Stat(filepath.Dir(path)); err != nil {
-		return err
-	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return &os.PathError{Op: "write", Path: path, Err: errors.New("not a regular file")}
-	}
-	probe, err := os.CreateTemp(filepath.Dir(path), ".export-*")
-	if err != nil {
-		return err
-	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }

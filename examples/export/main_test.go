@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -20,6 +21,7 @@ import (
 
 	"example.com/huaweicloud/cdn"
 	"example.com/huaweicloud/cdn/cdntest"
+	"example.com/huaweicloud/cdn/examples/internal/cli"
 )
 
 // TestMain puts every test into a time zone that no machine is in by chance.
@@ -54,11 +56,11 @@ func (o *output) String() string {
 
 func runWith(ctx context.Context, args ...string) result {
 	var stdout, stderr output
-	status := run(ctx, args, &stdout, &stderr)
+	status := cli.Status("export", run(ctx, args, &stdout, &stderr), &stderr)
 	return result{status, stdout.String(), stderr.String()}
 }
 
-// live starts a server that stands for the service, and has the environment hold its keys.
+// live starts a server and puts its keys into the environment.
 func live(t *testing.T, opts ...cdntest.Option) *cdntest.Server {
 	t.Helper()
 	srv := cdntest.NewServer(append([]cdntest.Option{cdntest.WithExportTime(0)}, opts...)...)
@@ -69,7 +71,7 @@ func live(t *testing.T, opts ...cdntest.Option) *cdntest.Server {
 	return srv
 }
 
-// at calls do when the server gets a request that match knows, before it is answered.
+// at calls do if match is true for a request, before the server responds.
 func at(srv *cdntest.Server, match func(*http.Request) bool, do func()) {
 	srv.Inject(cdntest.Fault{Times: -1, Match: func(r *http.Request) bool {
 		if match(r) {
@@ -79,9 +81,7 @@ func at(srv *cdntest.Server, match func(*http.Request) bool, do func()) {
 	}})
 }
 
-func isLookup(r *http.Request) bool { return r.URL.Query().Get("task_id") != "" }
-
-// target is a path in a folder of its own, where a file is that must not be lost.
+// target returns the path of a file that must not be lost, in a folder of its own.
 func target(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "report.csv")
@@ -89,7 +89,7 @@ func target(t *testing.T) string {
 	return path
 }
 
-// requireUntouched checks that nothing has happened to a target.
+// requireUntouched checks that the target is as it was.
 func requireUntouched(t *testing.T, path string) {
 	t.Helper()
 	requireContent(t, path, "precious")
@@ -105,7 +105,7 @@ func requireContent(t *testing.T, path, want string) {
 	require.Len(t, entries, 1, "nothing is left beside it")
 }
 
-// served is what the server has in the file of its latest task.
+// served returns the latest task of the server and the content of its file.
 func served(t *testing.T, srv *cdntest.Server) (taskID, content string) {
 	t.Helper()
 	tasks := srv.Tasks()
@@ -126,15 +126,13 @@ func TestExport(t *testing.T) {
 
 	id, content := served(t, srv)
 	requireContent(t, path, content)
-	assert.Equal(t, fmt.Sprintf("%s: %d bytes\n", path, len(content)), got.stdout)
-	assert.Equal(t, 1+24, strings.Count(content, "\n"), "a head, and a row for each hour")
-	assert.Regexp(t, `^exporting flux of all from 2026-03-01T00:00:00\+08:00 to 2026-03-02T00:00:00\+08:00
-task `+id+` is finished after \S+s
-downloading
-$`, got.stderr, "plain lines, where there is no terminal")
+	assert.Empty(t, got.stdout)
+	assert.Contains(t, got.stderr, "task_id="+id+"\n")
+	assert.True(t, strings.HasSuffix(got.stderr, fmt.Sprintf("\n%s: %d bytes\n", path, len(content))), got.stderr)
+	assert.Equal(t, 1+24, strings.Count(content, "\n"), "a header and a row for each hour")
 }
 
-func TestWhatIsAskedFor(t *testing.T) {
+func TestRequestHasTheFlags(t *testing.T) {
 	tests := []struct {
 		name string
 		args []string
@@ -180,7 +178,7 @@ func TestWhatIsAskedFor(t *testing.T) {
 }
 
 func TestYesterdayByDefault(t *testing.T) {
-	now := time.Date(2026, 3, 1, 16, 0, 0, 0, time.UTC) // in UTC+8 it is March 2, where the tests run March 1
+	now := time.Date(2026, 3, 1, 16, 0, 0, 0, time.UTC) // March 2 in UTC+8, March 1 in time.Local
 	c, err := parse([]string{"-o", "x"}, &output{}, now)
 	require.NoError(t, err)
 	assert.Equal(t, "2026-03-01T00:00:00+08:00", c.request.StartTime.Format(time.RFC3339))
@@ -192,9 +190,9 @@ func TestGoOnWithATask(t *testing.T) {
 	task := srv.AddTask(cdn.ExportTask{}, []byte("a,b\n"))
 	path := target(t)
 	got := runWith(t.Context(), "-endpoint", srv.URL, "-task-id", task.TaskID, "-o", path)
-	assert.Equal(t, result{0, path + ": 4 bytes\n", got.stderr}, got)
+	assert.Equal(t, 0, got.status)
+	assert.Contains(t, got.stderr, path+": 4 bytes\n")
 	requireContent(t, path, "a,b\n")
-	assert.Contains(t, got.stderr, "waiting for task "+task.TaskID+"\n")
 	for _, request := range srv.Requests() {
 		assert.Equal(t, http.MethodGet, request.Method, "nothing is created")
 	}
@@ -206,35 +204,31 @@ func TestStandardOutput(t *testing.T) {
 	got := runWith(t.Context(), "-endpoint", srv.URL, "-task-id", task.TaskID, "-o", "-")
 	require.Equal(t, 0, got.status, got.stderr)
 	assert.Equal(t, "a,b\n", got.stdout)
-	assert.Contains(t, got.stderr, "\n-: 4 bytes\n")
+	assert.Contains(t, got.stderr, "-: 4 bytes\n")
 	assert.NoFileExists(t, "-")
 }
 
 func TestSandbox(t *testing.T) {
-	t.Setenv("CLOUD_SDK_AK", "nobody")
+	t.Setenv("CLOUD_SDK_AK", "not-used")
 	t.Setenv("CLOUD_SDK_SK", "")
 	path := target(t)
 	got := runWith(t.Context(), "-sandbox", "-o", path)
 	require.Equal(t, 0, got.status, got.stderr)
-	assert.Regexp(t, `^sandbox: .* made up, by http://127\.0\.0\.1:\d+ in this process\n`, got.stderr)
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	assert.True(t, strings.HasPrefix(string(content), "time,domain,flux\n"))
 }
 
-// Nobody is told to go on with a task that was in this process.
-func TestSandboxThatTakesTooLong(t *testing.T) {
+// The sandbox's task ends with the program.
+func TestSandboxTimeout(t *testing.T) {
 	path := target(t)
 	got := runWith(t.Context(), "-sandbox", "-timeout", "1s", "-o", path)
 	assert.Equal(t, 1, got.status)
-	assert.Contains(t, got.stderr, "\nexport: it took too long: check the network, or raise -timeout; the sandbox and its task are gone (")
+	assert.Contains(t, got.stderr, "deadline exceeded")
+	assert.NotContains(t, got.stderr, "go on with")
 	requireUntouched(t, path)
 }
 
-// oneLine is what every error ends with: the advice, and in brackets the reason.
-var oneLine = regexp.MustCompile(`(?:^|\n)export: ([^(\n]+) \(([^\n]+)\)\n$`)
-
-// The service takes the task, and then Ctrl-C comes: the program says how to go on.
 func TestInterruptWhileWaiting(t *testing.T) {
 	srv := live(t, cdntest.WithExportTime(time.Hour))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -253,7 +247,7 @@ func TestInterruptWhileWaiting(t *testing.T) {
 	assert.Equal(t, 130, got.status)
 	assert.Empty(t, got.stdout)
 	requireUntouched(t, path)
-	assert.Contains(t, got.stderr, "\nexport: stopped; go on with -task-id "+srv.Tasks()[0].TaskID+" (")
+	assert.True(t, strings.HasSuffix(got.stderr, "; go on with -task-id "+srv.Tasks()[0].TaskID+"\n"), got.stderr)
 }
 
 func TestInterruptWhileDownloading(t *testing.T) {
@@ -271,7 +265,7 @@ func TestInterruptWhileDownloading(t *testing.T) {
 	assert.Equal(t, 130, got.status)
 	assert.Empty(t, got.stdout)
 	requireUntouched(t, path)
-	assert.Contains(t, got.stderr, "\nexport: stopped; go on with -task-id "+srv.Tasks()[0].TaskID+" (")
+	assert.True(t, strings.HasSuffix(got.stderr, "; go on with -task-id "+srv.Tasks()[0].TaskID+"\n"), got.stderr)
 }
 
 func TestInterruptBeforeThereIsATask(t *testing.T) {
@@ -282,35 +276,16 @@ func TestInterruptBeforeThereIsATask(t *testing.T) {
 	got := runWith(ctx, "-endpoint", srv.URL, "-o", path)
 	assert.Equal(t, 130, got.status)
 	requireUntouched(t, path)
-	assert.Contains(t, got.stderr, "\nexport: stopped, and no task was created (")
+	assert.Contains(t, got.stderr, "context canceled")
 	assert.Empty(t, srv.Tasks())
 }
 
-// The answer to the creation is lost, and Ctrl-C comes before the list has told.
-func TestInterruptWithUnknownOutcome(t *testing.T) {
-	srv := live(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var created atomic.Bool
-	srv.Inject(cdntest.Fault{Status: http.StatusBadGateway, Match: func(r *http.Request) bool {
-		if cdntest.IsCreate(r) {
-			created.Store(true)
-		}
-		return cdntest.IsCreate(r)
-	}})
-	at(srv, func(*http.Request) bool { return created.Load() }, cancel)
-	got := runWith(ctx, "-endpoint", srv.URL, "-o", target(t))
-	assert.Equal(t, 130, got.status)
-	assert.Contains(t, got.stderr, "\nexport: there may be a task now, or not: look for it with examples/list before you export again")
-}
-
-func TestErrorsSayWhatToDo(t *testing.T) {
+func TestErrors(t *testing.T) {
 	gone := cdntest.NewServer()
 	gone.Close()
-	// Nobody waits an hour: the program is to say so at once.
 	always := func(match func(*http.Request) bool, status int, body string) func(*testing.T, *cdntest.Server) {
 		return func(_ *testing.T, srv *cdntest.Server) {
-			srv.Inject(cdntest.Fault{Times: -1, Match: match, Status: status, Body: body, Header: http.Header{"Retry-After": {"3600"}}})
+			srv.Inject(cdntest.Fault{Times: -1, Match: match, Status: status, Body: body})
 		}
 	}
 	tests := []struct {
@@ -318,77 +293,28 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		prepare func(*testing.T, *cdntest.Server)
 		options []cdntest.Option
 		args    []string
-		advice  string
-		reason  string
-		goOn    bool
+		want    string
+		goOn    bool // whether the error says how to go on with the task
 	}{
-		{
-			name: "wrong key", prepare: func(t *testing.T, _ *cdntest.Server) { t.Setenv("CLOUD_SDK_SK", "wrong") },
-			advice: "check the AK and SK", reason: "APIGW.0301",
-		},
-		{
-			name: "half the keys", prepare: func(t *testing.T, _ *cdntest.Server) { t.Setenv("CLOUD_SDK_SK", "") },
-			advice: "nothing was sent: correct the flag or setting", reason: "CLOUD_SDK_SK is not set",
-		},
-		{
-			name: "refused", prepare: always(cdntest.IsCreate, http.StatusBadRequest, `{"error":{"error_code":"CDN.0001","error_msg":"no"}}`),
-			advice: "see what it says", reason: "CDN.0001: no",
-		},
-		{
-			name: "outcome unknown", prepare: always(cdntest.IsCreate, http.StatusBadGateway, ""), args: []string{"-timeout", "2s"},
-			advice: "look for it with examples/list before you export again", reason: "502 Bad Gateway",
-		},
+		{name: "wrong key", prepare: func(t *testing.T, _ *cdntest.Server) { t.Setenv("CLOUD_SDK_SK", "wrong") }, want: "APIGW.0301"},
+		{name: "refused", prepare: always(cdntest.IsCreate, http.StatusBadRequest, `{"error":{"error_code":"CDN.0001","error_msg":"no"}}`), want: "CDN.0001: no"},
+		{name: "outcome unknown", prepare: always(cdntest.IsCreate, http.StatusBadGateway, ""), args: []string{"-timeout", "2s"}, want: "outcome unknown"},
 		{
 			name: "ambiguous", prepare: func(_ *testing.T, srv *cdntest.Server) {
 				at(srv, cdntest.IsCreate, func() { srv.AddTask(cdn.ExportTask{TaskID: "another"}, nil) })
 			},
-			advice: "which of those named here is yours, and go on with its -task-id", reason: "another",
+			want: "another",
 		},
-		{
-			name: "failed", options: []cdntest.Option{cdntest.WithFailedExports()},
-			advice: "export again", reason: "export task failed",
-		},
-		{
-			name: "no such task", args: []string{"-task-id", "nope"},
-			advice: "look for it with examples/list", reason: "not found: nope",
-		},
-		{
-			name: "not finished", prepare: func(_ *testing.T, srv *cdntest.Server) {
-				srv.AddTask(cdn.ExportTask{TaskID: "t"}, []byte("x"))
-				var lookups atomic.Int32
-				at(srv, isLookup, func() {
-					if lookups.Add(1) == 2 {
-						srv.UpdateTask("t", func(task *cdn.ExportTask) { task.Status = "again" })
-					}
-				})
-			},
-			args:   []string{"-task-id", "t"},
-			advice: "the task is not finished", reason: `status "again"`, goOn: true,
-		},
+		{name: "failed", options: []cdntest.Option{cdntest.WithFailedExports()}, want: "export task failed"},
+		{name: "no such task", args: []string{"-task-id", "nope"}, want: "not found: nope"},
 		{
 			name: "store refuses", prepare: always(cdntest.IsDownload, http.StatusNotFound, "<Error><Code>NoSuchKey</Code></Error>"),
-			advice: "the store of the files refused", reason: "NoSuchKey", goOn: true,
+			want: "NoSuchKey", goOn: true,
 		},
-		{
-			name: "too long", options: []cdntest.Option{cdntest.WithExportTime(time.Hour)}, args: []string{"-timeout", "5s"},
-			advice: "raise -timeout", reason: "deadline exceeded", goOn: true,
-		},
-		{
-			name: "nobody there", args: []string{"-endpoint", gone.URL, "-timeout", "10s"},
-			advice: "check the network, the proxy and -endpoint", reason: "dial tcp",
-		},
-		{
-			name: "end before start", args: []string{"-start", "2026-03-02", "-end", "2026-03-01"},
-			advice: "nothing was sent: correct the flag", reason: "EndTime",
-		},
-		{
-			name: "province without country", args: []string{"-province", "beijing"},
-			advice: "nothing was sent: correct the flag", reason: "Provinces",
-		},
-		{
-			name: "empty domain", args: []string{"-domains", "a,,b"},
-			advice: "nothing was sent: correct the flag", reason: "DomainNames[1]",
-		},
+		{name: "timeout", options: []cdntest.Option{cdntest.WithExportTime(time.Hour)}, args: []string{"-timeout", "5s"}, want: "deadline exceeded", goOn: true},
+		{name: "connection refused", args: []string{"-endpoint", gone.URL, "-timeout", "10s"}, want: "dial tcp"},
+		{name: "end before start", args: []string{"-start", "2026-03-02", "-end", "2026-03-01"}, want: "EndTime"},
+		{name: "empty domain", args: []string{"-domains", "a,,b"}, want: "DomainNames[1]"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -399,74 +325,66 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 			path := target(t)
 			got := runWith(t.Context(), append([]string{"-endpoint", srv.URL, "-o", path}, test.args...)...)
 			requireUntouched(t, path)
-			line := oneLine.FindStringSubmatch(got.stderr)
 			require.Equal(t, 1, got.status)
 			require.Empty(t, got.stdout)
-			require.NotNil(t, line, got.stderr)
-			assert.Contains(t, line[1], test.advice)
-			assert.Contains(t, line[2], test.reason)
-			goOn := ""
-			if tasks := srv.Tasks(); len(tasks) > 0 && test.goOn {
-				goOn = tasks[0].TaskID
-			}
-			assert.Equal(t, test.goOn, strings.HasSuffix(line[1], "; go on with -task-id "+goOn), line[1])
+			assert.Regexp(t, `(?:^|\n)export: cdn: [^\n]*`+regexp.QuoteMeta(test.want)+`[^\n]*\n$`, got.stderr)
+			assert.Equal(t, test.goOn, strings.Contains(got.stderr, "; go on with -task-id "), got.stderr)
 		})
 	}
 }
 
-// What cannot be written is known before there is a task.
-func TestPathsThatCannotBeWritten(t *testing.T) {
-	folder := t.TempDir()
-	for path, advice := range map[string]string{
-		folder: "the file cannot be written: make room for it, or name another with -o",
-		filepath.Join(folder, "none", "report.csv"): "the folder of the file does not exist: create it, or name another file with -o",
-	} {
-		srv := live(t)
-		got := runWith(t.Context(), "-endpoint", srv.URL, "-o", path)
-		assert.Equal(t, 1, got.status)
-		line := oneLine.FindStringSubmatch(got.stderr)
-		require.NotNil(t, line, got.stderr)
-		assert.Equal(t, advice, line[1])
-		assert.Empty(t, srv.Requests())
-	}
-	entries, err := os.ReadDir(folder)
-	require.NoError(t, err)
-	assert.Empty(t, entries)
+// A missing folder is an error before there is a task.
+func TestMissingFolder(t *testing.T) {
+	srv := live(t)
+	got := runWith(t.Context(), "-endpoint", srv.URL, "-o", filepath.Join(t.TempDir(), "none", "report.csv"))
+	assert.Equal(t, 1, got.status)
+	assert.Regexp(t, `^export: the folder of -o: .*none: .*\n$`, got.stderr)
+	assert.Empty(t, srv.Requests())
 }
 
-// A folder takes the file's name during the download: the task is still good.
-func TestDiskFailsDuringTheDownload(t *testing.T) {
+// A folder takes the file's name during the download. The task is still good.
+func TestFileThatCannotBeWritten(t *testing.T) {
 	srv := live(t)
 	path := filepath.Join(t.TempDir(), "report.csv")
 	at(srv, cdntest.IsDownload, func() { assert.NoError(t, os.Mkdir(path, 0o700)) })
 	got := runWith(t.Context(), "-endpoint", srv.URL, "-o", path)
 	assert.Equal(t, 1, got.status)
-	assert.Contains(t, got.stderr, "\nexport: the file cannot be written: make room for it, or name another with -o; go on with -task-id "+srv.Tasks()[0].TaskID+" (")
+	assert.Contains(t, got.stderr, path)
+	assert.Contains(t, got.stderr, "; go on with -task-id "+srv.Tasks()[0].TaskID)
 	entries, err := os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
 	assert.Len(t, entries, 1, "nothing is left beside it")
+}
+
+func TestProgress_every_10_seconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		report := progress(&out)
+		for second := range int64(25) {
+			report(cdn.Progress{Bytes: second << 20, Total: -1})
+			time.Sleep(time.Second)
+		}
+		assert.Equal(t, "downloading: 11.0 MiB\ndownloading: 22.0 MiB\n", out.String())
+	})
 }
 
 func TestUsage(t *testing.T) {
 	tests := []struct {
 		args   []string
 		status int
-		stderr string
+		want   string
 	}{
-		{[]string{"-h"}, 0, "-task-id"},
-		{[]string{"-bogus"}, 2, "export: flag provided but not defined: -bogus; -h shows the usage\n"},
+		{[]string{"-h"}, 0, "CLOUD_SDK_AK"},
+		{[]string{"-bogus"}, 2, "export: wrong usage: flag provided but not defined: -bogus; -h shows the usage\n"},
 		{nil, 2, "-o is missing"},
-		{[]string{"-o", "x", "-start", "yesterday"}, 2, "want YYYY-MM-DD"},
+		{[]string{"-o", "x", "-start", "yesterday"}, 2, "must be YYYY-MM-DD"},
 		{[]string{"-o", "x", "tasks"}, 2, `unexpected argument "tasks"`},
-		{[]string{"-o", "x", "-timeout", "0s"}, 2, "-timeout must be more than 0"},
-		{[]string{"-o", "x", "-sandbox", "-endpoint", "http://127.0.0.1:1"}, 2, "exclude each other"},
 	}
 	for _, test := range tests {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
 			got := runWith(t.Context(), test.args...)
 			assert.Equal(t, test.status, got.status)
-			assert.Empty(t, got.stdout)
-			assert.Contains(t, got.stderr, test.stderr)
+			assert.Contains(t, got.stdout+got.stderr, test.want)
 		})
 	}
 }

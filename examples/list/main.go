@@ -1,18 +1,18 @@
-// Command list prints a page of an account's export tasks, the last changed first.
+// Command list prints a page of the account's export tasks, the latest change first.
 //
-//	go run ./examples/list -sandbox    # no account needed: sample tasks from a server in the process
+//	go run ./examples/list -sandbox    # needs no account: sample tasks of a server in this process
 //	go run ./examples/list -limit 20   # the account of CLOUD_SDK_AK and CLOUD_SDK_SK
 package main
 
 import (
 	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -22,102 +22,77 @@ import (
 	"example.com/huaweicloud/cdn/examples/internal/cli"
 )
 
-// sampleTasks is how many tasks the sandbox has, more than one page of them.
-const sampleTasks = 12
+const help = `list prints a page of the account's export tasks, the latest change first.
+
+  list -sandbox            sample tasks; needs no account
+  list -limit 20           the account of CLOUD_SDK_AK and CLOUD_SDK_SK
+  list -task-id ID -json   one task, as the service sends it
+
+The tasks go to standard output, all else to standard error.
+The exit status is 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C or SIGTERM.
+`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	os.Exit(cli.Status("list", err, os.Stderr))
 }
 
-type config struct {
-	request cdn.ListExportTasksRequest
-	service cli.Service
-	timeout time.Duration
-	json    bool
-}
-
-// run is the program; it returns the exit status.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	c, err := parse(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		return 2
-	}
-	if err := list(ctx, c, stdout, stderr); err != nil {
-		_, _ = fmt.Fprintf(stderr, "list: %s (%s)\n", cli.Advice(err), cli.Printable(err.Error()))
-		return 1
-	}
-	return 0
-}
-
-func parse(args []string, stderr io.Writer) (config, error) {
-	var c config
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var request cdn.ListExportTasksRequest
 	flags := flag.NewFlagSet("list", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.IntVar(&c.request.Limit, "limit", 0, "show at most `n` tasks (0: the service's default, 10)")
-	flags.IntVar(&c.request.Offset, "offset", 0, "skip the first `n` tasks")
-	flags.StringVar(&c.request.TaskID, "task-id", "", "show only the task with this `id`")
-	flags.StringVar(&c.request.TaskName, "task-name", "", "show only tasks with this `name`")
-	flags.DurationVar(&c.timeout, "timeout", 30*time.Second, "give up after this `time`")
-	flags.BoolVar(&c.json, "json", false, "print JSON as the service writes it, not a table")
-	c.service.AddFlags(flags, "ask a server in this process that has sample tasks")
-	err := cli.Parse(flags, args, func() error {
-		if c.timeout <= 0 {
-			return errors.New("-timeout must be more than 0")
-		}
-		return c.service.Check()
-	})
-	return c, err
-}
-
-func list(ctx context.Context, c config, stdout, stderr io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	flags.IntVar(&request.Limit, "limit", 0, "show at most `n` tasks, up to 100 (default 10)")
+	flags.IntVar(&request.Offset, "offset", 0, "skip the first `n` tasks")
+	flags.StringVar(&request.TaskID, "task-id", "", "show only the task with this `id`")
+	flags.StringVar(&request.TaskName, "task-name", "", "show only tasks with this `name`")
+	timeout := flags.Duration("timeout", 30*time.Second, "give up after this `duration`")
+	asJSON := flags.Bool("json", false, "print JSON, as the service sends it")
+	region := flags.String("region", cdn.DefaultRegion, "`region` of the service: "+strings.Join(cdn.Regions(), ", "))
+	endpoint := flags.String("endpoint", "", "`URL` of the service, instead of the region's")
+	sandbox := flags.Bool("sandbox", false, "use a server in this process that has sample tasks")
+	if err := cli.Parse(flags, args, help, stdout); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
 
-	options := c.service.Options()
-	if c.service.Sandbox {
-		sandbox, err := cdntest.Listen(cdntest.WithSampleTasks(sampleTasks))
-		if err != nil {
-			return err
-		}
-		defer sandbox.Close()
-		_, _ = fmt.Fprintf(stderr, "sandbox: these are sample tasks, from %s in this process\n", sandbox.URL)
-		options = append(options, cdn.WithEndpoint(sandbox.URL), cdn.WithAKSK(sandbox.AK, sandbox.SK))
+	options := []cdn.Option{cdn.WithRegion(*region)}
+	if *endpoint != "" {
+		options = append(options, cdn.WithEndpoint(*endpoint))
+	}
+	if *sandbox {
+		srv := cdntest.NewServer(cdntest.WithSampleTasks(12))
+		defer srv.Close()
+		options = append(options, cdn.WithEndpoint(srv.URL), cdn.WithAKSK(srv.AK, srv.SK))
 	}
 	client, err := cdn.NewCdnClient(options...)
 	if err != nil {
 		return err
 	}
-	defer client.CloseIdleConnections()
-
-	page, err := client.ListExportTasks(ctx, &c.request)
+	page, err := client.ListExportTasks(ctx, &request)
 	if err != nil {
 		return err
 	}
-	if c.json {
+
+	if *asJSON {
 		return cli.WriteJSON(stdout, page)
 	}
 	if err := printTable(stdout, page.Data); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(stderr, "%d of %d tasks\n", len(page.Data), page.Total)
-	return nil
+	_, err = fmt.Fprintf(stderr, "%d of %d tasks\n", len(page.Data), page.Total)
+	return err
 }
 
 func printTable(w io.Writer, tasks []cdn.ExportTask) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "ID\tNAME\tSTATUS\tCREATED\tUPDATED")
 	for _, task := range tasks {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n",
-			cell(task.TaskID), cell(task.TaskName), cell(string(task.Status)),
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", cell(task.TaskID), cell(task.TaskName), cell(string(task.Status)),
 			localTime(task.CreateTime), localTime(task.UpdateTime))
 	}
-	return table.Flush() // it has the error of any write before
+	return table.Flush() // it returns the error of any write before
 }
 
 func cell(text string) string { return cmp.Or(cli.Printable(text), "-") }

@@ -1,66 +1,56 @@
-// Package cli is what the example programs have in common: the flags that choose the service, and
-// errors in one line that says what to do.
+// Package cli has what the example programs share and what is not about the service: flags with a help text, exit
+// statuses, and output that is safe for a terminal.
 package cli
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"strings"
 
 	"example.com/huaweicloud/cdn"
 )
 
-// Service is the service that a program is to ask, as its flags have it.
-type Service struct {
-	Region   string
-	Endpoint string
-	Sandbox  bool
-}
+// ErrUsage is wrapped by errors about the arguments of a program.
+var ErrUsage = errors.New("wrong usage")
 
-// AddFlags adds the flags to flags; sandbox says what -sandbox is.
-func (s *Service) AddFlags(flags *flag.FlagSet, sandbox string) {
-	flags.StringVar(&s.Region, "region", cdn.DefaultRegion, "`id` of the region to ask: "+strings.Join(cdn.Regions(), ", "))
-	flags.StringVar(&s.Endpoint, "endpoint", "", "`URL` to ask instead of the region's")
-	flags.BoolVar(&s.Sandbox, "sandbox", false, sandbox)
-}
-
-// Check finds what contradicts itself.
-func (s *Service) Check() error {
-	if s.Sandbox && s.Endpoint != "" {
-		return errors.New("-sandbox and -endpoint exclude each other")
+// Parse parses the arguments of a program that takes flags only. With -h it prints help and the flags to stdout and
+// returns [flag.ErrHelp]. Any other error wraps [ErrUsage].
+func Parse(flags *flag.FlagSet, args []string, help string, stdout io.Writer) error {
+	flags.SetOutput(io.Discard) // package flag prints all flags after each mistake
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		_, _ = fmt.Fprint(stdout, help, "\nFlags:\n")
+		flags.SetOutput(stdout)
+		flags.PrintDefaults()
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	case flags.NArg() > 0:
+		return fmt.Errorf("%w: unexpected argument %q", ErrUsage, flags.Arg(0))
 	}
 	return nil
 }
 
-// Options make a client of the service. A sandbox needs options of its own after these.
-func (s *Service) Options() []cdn.Option {
-	options := []cdn.Option{cdn.WithRegion(s.Region)}
-	if s.Endpoint != "" {
-		options = append(options, cdn.WithEndpoint(s.Endpoint))
-	}
-	return options
-}
-
-// Parse parses the arguments of a program that takes flags only, and has check look at what they say. A mistake is
-// printed in one line where flags prints; with -h it prints the usage.
-func Parse(flags *flag.FlagSet, args []string, check func() error) error {
-	output := flags.Output()
-	flags.SetOutput(io.Discard) // the flag package prints the whole usage after each mistake
-	err := flags.Parse(args)
-	flags.SetOutput(output)
+// Status prints the error of the program in one line and returns the exit status: 0 for success and -h, 1 for a
+// failure, 2 for wrong usage, 130 for Ctrl-C or SIGTERM.
+func Status(name string, err error, stderr io.Writer) int {
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		flags.Usage()
-		return err
-	case err == nil && flags.NArg() > 0:
-		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	case err == nil:
-		err = check()
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, ErrUsage):
+		_, _ = fmt.Fprintf(stderr, "%s: %s; -h shows the usage\n", name, Printable(err.Error()))
+		return 2
 	}
-	if err != nil {
-		_, _ = fmt.Fprintf(output, "%s: %s; -h shows the usage\n", flags.Name(), Printable(err.Error()))
+	advice := ""
+	if errors.Is(err, cdn.ErrNoCredentials) {
+		advice = "; set CLOUD_SDK_AK and CLOUD_SDK_SK, or try -sandbox"
 	}
-	return err
+	_, _ = fmt.Fprintf(stderr, "%s: %s%s\n", name, Printable(err.Error()), advice)
+	if errors.Is(err, context.Canceled) {
+		return 130
+	}
+	return 1
 }

@@ -2,13 +2,17 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/huaweicloud/cdn"
 )
 
 func TestWriteJSON_escapes_what_is_not_printable(t *testing.T) {
@@ -22,36 +26,38 @@ func TestWriteJSON_escapes_what_is_not_printable(t *testing.T) {
 	require.Error(t, WriteJSON(&out, func() {}))
 }
 
-func TestParse(t *testing.T) {
+func TestParse_and_Status(t *testing.T) {
 	for _, test := range []struct {
-		args []string
-		want string
+		args   []string
+		status int
+		stderr string
 	}{
-		{[]string{"-limt", "3"}, "list: flag provided but not defined: -limt; -h shows the usage\n"},
-		{[]string{"-limit", "\u009b"}, `list: invalid value "\u009b" for flag -limit: parse error; -h shows the usage` + "\n"},
-		{[]string{"-\u009bx"}, `list: flag provided but not defined: -\u009bx; -h shows the usage` + "\n"},
-		{[]string{"-limit", "-1"}, "list: too few; -h shows the usage\n"},
-		{[]string{"-limit", "-1", "tasks"}, `list: unexpected argument "tasks"; -h shows the usage` + "\n"},
-		{[]string{"-limit", "1"}, ""},
+		{[]string{"-limt", "3"}, 2, "list: wrong usage: flag provided but not defined: -limt; -h shows the usage\n"},
+		{[]string{"-limit", "\u009b"}, 2, `list: wrong usage: invalid value "\u009b" for flag -limit: parse error; -h shows the usage` + "\n"},
+		{[]string{"-\u009bx"}, 2, `list: wrong usage: flag provided but not defined: -\u009bx; -h shows the usage` + "\n"},
+		{[]string{"-limit", "1", "tasks"}, 2, `list: wrong usage: unexpected argument "tasks"; -h shows the usage` + "\n"},
+		{[]string{"-limit", "1"}, 0, ""},
+		{[]string{"-h"}, 0, ""},
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
-			var out bytes.Buffer
+			var stdout, stderr bytes.Buffer
 			flags := flag.NewFlagSet("list", flag.ContinueOnError)
-			flags.SetOutput(&out)
-			limit := flags.Int("limit", 0, "at most `n`")
-			err := Parse(flags, test.args, func() error {
-				if *limit < 0 {
-					return errors.New("too few")
-				}
-				return nil
-			})
-			require.Equal(t, test.want == "", err == nil)
-			require.Equal(t, test.want, out.String())
+			flags.Int("limit", 0, "show at most `n` tasks")
+			err := Parse(flags, test.args, "usage: list [flags]\n", &stdout)
+			require.Equal(t, test.status, Status("list", err, &stderr))
+			require.Equal(t, test.stderr, stderr.String())
+			if errors.Is(err, flag.ErrHelp) {
+				require.Equal(t, "usage: list [flags]\n\nFlags:\n  -limit n\n    \tshow at most n tasks\n", stdout.String())
+			}
 		})
 	}
-	var out bytes.Buffer
-	flags := flag.NewFlagSet("list", flag.ContinueOnError)
-	flags.SetOutput(&out)
-	require.ErrorIs(t, Parse(flags, []string{"-h"}, nil), flag.ErrHelp)
-	require.Contains(t, out.String(), "Usage of list:")
+}
+
+func TestStatus_of_failures(t *testing.T) {
+	var stderr bytes.Buffer
+	require.Equal(t, 1, Status("list", errors.New("a\x1b[2J\nb"), &stderr))
+	require.Equal(t, "list: a\\x1b[2J\\nb\n", stderr.String())
+	require.Equal(t, 1, Status("list", cdn.ErrNoCredentials, &stderr))
+	require.Contains(t, stderr.String(), "\nlist: no credentials found; set CLOUD_SDK_AK and CLOUD_SDK_SK, or try -sandbox\n")
+	require.Equal(t, 130, Status("list", fmt.Errorf("cdn: ListExportTasks: %w", context.Canceled), &stderr))
 }
