@@ -28,6 +28,8 @@ type operation struct {
 	poll bool
 	// onRetry is called with each failure that is followed by a retry; nil for none.
 	onRetry func(error)
+	// onSend is called just before each request is sent, after all waits; nil for none.
+	onSend func()
 }
 
 // idempotent reports whether the operation may be sent again after the service has seen it.

@@ -113,7 +113,7 @@ func (p *poller) lookUpPage(ctx context.Context) error {
 	}
 	offset := g.offset
 	p.mu.Unlock()
-	page, err := p.fetch(ctx, false)(offset)
+	page, err := p.fetch(ctx, operation{})(offset)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if ctx.Err() != nil {

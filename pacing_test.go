@@ -147,3 +147,38 @@ func TestPacing_turn_of_an_unsent_request_is_given_back(t *testing.T) {
 		assert.Less(t, time.Since(start), 10*time.Second)
 	})
 }
+
+// A poll waits for its turn while a task is created. It is sent after the create, so it finds the task.
+func TestPacing_reading_finds_what_was_created_while_it_waited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service, turn := exporting(), time.Now()
+		limiter := limiterFunc(func(ctx context.Context) error {
+			service.mu.Lock()
+			turn = laterOf(turn, time.Now()).Add(10 * time.Second)
+			mine := turn
+			service.mu.Unlock()
+			return pauseUntil(ctx, mine)
+		})
+		readings := 0
+		client := newTestClient(t, service, WithRateLimiter(limiter), WithObserver(Observer{
+			ExportCreated: func(ExportEvent) { readings = service.lists - readings },
+		}))
+		service.onCreate(func() (*http.Response, error) {
+			readings = service.lists
+			return nil, nil
+		})
+		after(t, 2*time.Minute, func() { service.finish(ExportTaskSuccess) })
+		var watch sync.WaitGroup
+		defer watch.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		watch.Go(func() {
+			for range client.WatchExportTasks(ctx) {
+			}
+		})
+		time.Sleep(time.Minute)
+		_, err := client.Export(t.Context(), &CreateExportTaskRequest{})
+		require.NoError(t, err)
+		assert.Equal(t, 1, readings, "the same reading finds the task and proves that it is the only one")
+	})
+}

@@ -75,7 +75,7 @@ func (p *poller) patrol(ctx context.Context) error {
 		return p.lookUp(ctx, id)
 	}
 	if r.pass == nil {
-		r.pass = movinglist.NewPass(p.fetch(ctx, true), r.head, pageLimit)
+		r.pass = movinglist.NewPass(p.fetch(ctx, operation{poll: true}), r.head, pageLimit)
 		r.began, r.tick = time.Now(), p.known.tick
 	}
 	pass := r.pass

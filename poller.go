@@ -189,11 +189,10 @@ func (p *poller) poll(ctx context.Context) error {
 		p.mu.Unlock()
 		return nil
 	}
-	demands, baseline := p.demands, p.schedule.baseline
-	p.demands = nil
+	r := &reading{baseline: p.schedule.baseline, began: time.Now()}
+	p.takeDemands(r)
 	p.mu.Unlock()
-	began := time.Now()
-	changed, err := p.readHead(ctx, demands, baseline)
+	changed, err := p.readHead(ctx, r)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if ctx.Err() != nil {
@@ -201,16 +200,16 @@ func (p *poller) poll(ctx context.Context) error {
 	}
 	p.plan(changed)
 	if err == nil {
-		p.readAt, p.schedule.baseline, p.lastErr = began, false, nil
-		p.settleBy(began)
+		p.readAt, p.schedule.baseline, p.lastErr = r.began, false, nil
+		p.settleBy(r.began)
 	} else if p.batch.isDue(time.Now()) {
 		p.batch.settleAt = p.schedule.pollAt
 	}
-	if !began.Before(p.schedule.patrolAt) {
-		p.planPatrol(began, err == nil)
+	if !r.began.Before(p.schedule.patrolAt) {
+		p.planPatrol(r.began, err == nil)
 		p.schedule.patrolAt = p.schedule.pollAt
 	}
-	for _, d := range demands {
+	for _, d := range r.demands {
 		d.err = err
 		close(d.done)
 	}

@@ -10,9 +10,9 @@ import (
 )
 
 // fetch returns the pages of the list for a movinglist.Pass. Each page is shown to the waits at once.
-func (p *poller) fetch(ctx context.Context, poll bool) movinglist.Fetch[ExportTask] {
+func (p *poller) fetch(ctx context.Context, op operation) movinglist.Fetch[ExportTask] {
 	const name = "ListExportTasks"
-	op := operation{name: name, poll: poll, onRetry: func(err error) { p.note(ctx, inStep(name, err)) }}
+	op.name, op.onRetry = name, func(err error) { p.note(ctx, inStep(name, err)) }
 	return func(offset int) (movinglist.Page[ExportTask], error) {
 		response, err := p.client.list(ctx, op, &ListExportTasksRequest{Limit: pageLimit, Offset: offset})
 		if err != nil {
@@ -24,29 +24,64 @@ func (p *poller) fetch(ctx context.Context, poll bool) movinglist.Fetch[ExportTa
 	}
 }
 
-// readHead reads the head of the list until it is old news, and further if a demand needs it. The reading counts
-// only if all its pages were read: half of its news would make the other half look old.
-func (p *poller) readHead(ctx context.Context, demands []*demand, baseline bool) (changed bool, err error) {
-	depth := int64(maxStamp)
-	for _, d := range demands {
-		baseline = baseline || d.baseline
+// reading is a reading of the head. Until its first request is sent, which may have to wait for its turn, it takes
+// over all demands that come.
+type reading struct {
+	demands  []*demand
+	baseline bool      // whether it is the first one, or a demand is for one like that
+	began    time.Time // when its first request was sent
+	begun    bool      // whether the first request has its response
+}
+
+// beginReading is called just before each request of the reading is sent.
+func (p *poller) beginReading(r *reading) {
+	if r.begun {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.began = time.Now()
+	p.takeDemands(r)
+}
+
+// takeDemands has the reading serve all demands that there are. The caller holds the lock.
+func (p *poller) takeDemands(r *reading) {
+	r.demands, p.demands = append(r.demands, p.demands...), nil
+	for _, d := range r.demands {
+		r.baseline = r.baseline || d.baseline
+	}
+}
+
+// depthOf returns the stamp down to which the reading must go. head is the stamp of its first row.
+func (p *poller) depthOf(r *reading, head int64) int64 {
+	now := r.began.UnixMilli()
+	depth := min(now+movinglist.Skew, p.settleDepth(r.began))
+	for _, d := range r.demands {
 		depth = min(depth, d.depth)
 	}
-	now := time.Now()
-	present := now.UnixMilli() + movinglist.Skew
-	depth = min(depth, p.settleDepth(now))
-	pass := movinglist.NewPass(p.fetch(ctx, len(demands) == 0), 0, pageLimit)
+	if r.baseline {
+		depth = min(depth, now-movinglist.Skew, belowSkew(head))
+	}
+	return depth
+}
+
+// readHead reads the head of the list until it is old news, and further if a demand needs it. The reading counts
+// only if all its pages were read: half of its news would make the other half look old.
+func (p *poller) readHead(ctx context.Context, r *reading) (changed bool, err error) {
+	op := operation{poll: len(r.demands) == 0, onSend: func() { p.beginReading(r) }}
+	pass := movinglist.NewPass(p.fetch(ctx, op), 0, pageLimit)
 	var rows []row
 	for {
 		page, err := pass.Next()
 		if err != nil {
 			return false, err
 		}
-		if len(rows) == 0 && len(page) > 0 && baseline {
-			depth = min(depth, now.UnixMilli()-movinglist.Skew, belowSkew(page[0].Stamp))
-		}
+		r.begun = true
 		rows = append(rows, page...)
-		if pass.Ended || pass.Barren > maxBarren || pass.Fits && pass.Low < min(depth, present) && (baseline || p.endsWithOldNews(rows, len(page))) {
+		if pass.Ended || pass.Barren > maxBarren {
+			break
+		}
+		if pass.Fits && pass.Low < p.depthOf(r, headOf(rows)) && (r.baseline || p.endsWithOldNews(rows, len(page))) {
 			break
 		}
 	}
@@ -55,7 +90,7 @@ func (p *poller) readHead(ctx context.Context, demands []*demand, baseline bool)
 	if ctx.Err() != nil {
 		return false, nil
 	}
-	return p.takeReading(pass, rows, demands, min(now.UnixMilli()-movinglist.Skew, belowSkew(headOf(rows)))), nil
+	return p.takeReading(pass, rows, r.demands, min(r.began.UnixMilli()-movinglist.Skew, belowSkew(headOf(rows)))), nil
 }
 
 // maxBarren is how many pages without anything new end a reading of a list that repeats itself.

@@ -50,6 +50,9 @@ func (s *sender) send(ctx context.Context, c *call) error {
 	}
 	c.requests++
 	c.sent, c.response = false, nil
+	if c.onSend != nil {
+		c.onSend()
+	}
 	start := time.Now()
 	err := s.attempt(ctx, c)
 	duration := time.Since(start)
