@@ -3,6 +3,7 @@
 package redact
 
 import (
+	"html"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -54,16 +55,16 @@ func Cut(text string, limit int) string {
 	return text[:limit]
 }
 
-// Secret returns text without secret, and without any part of it that begins like secret and was cut off. It finds
-// a secret in JSON and in URLs too, where characters may be escaped as \/, \u002b or %2B.
+// Secret returns text without secret. It also removes parts that begin like secret and were cut off. It finds a
+// secret whose characters are escaped for JSON, a URL, HTML or a log, such as \/, \u002b, %2B, %252B, &#43; or \x2b.
 func Secret(text, secret string) string {
-	const recognisable = 16 // bytes that identify a secret; fewer are of no use to a reader
+	const recognisable = 16 // bytes that identify a secret; fewer do not help an attacker
 	if secret == "" {
 		return text
 	}
 	var b strings.Builder
 	for {
-		i := strings.IndexAny(text, secret[:1]+`\%`)
+		i := strings.IndexAny(text, secret[:1]+`\%&`)
 		if i < 0 {
 			b.WriteString(text)
 			return b.String()
@@ -81,8 +82,7 @@ func Secret(text, secret string) string {
 	}
 }
 
-// matchEscaped returns how many bytes at the beginning of text are the beginning of secret, and how long that is
-// in secret.
+// matchEscaped returns the length of the common beginning of text and secret: length in text, matched in secret.
 func matchEscaped(text, secret string) (length, matched int) {
 	for matched < len(secret) && length < len(text) {
 		n := 1
@@ -98,25 +98,64 @@ func matchEscaped(text, secret string) (length, matched int) {
 	return length, matched
 }
 
-// unescape returns the character that text begins with in escaped form, and the length of that form; 0 if text
-// begins otherwise. JSON within JSON has several backslashes.
+// unescape returns the escaped character at the beginning of text, and the length of its escaped form. The length
+// is 0 if text begins with no escaped character.
 func unescape(text string) (byte, int) {
-	if text[0] == '%' && len(text) >= 3 {
-		return unescapeHex(text, 1, 3)
+	switch text[0] {
+	case '%':
+		return unescapePercent(text)
+	case '&':
+		return unescapeEntity(text)
+	case '\\':
+		return unescapeBackslash(text)
 	}
-	rest := strings.TrimLeft(text, `\`)
-	n := len(text) - len(rest)
-	switch {
-	case n == 0 || rest == "":
-		return 0, 0
-	case rest[0] == 'u' && len(rest) >= 5:
-		return unescapeHex(text, n+1, n+5)
-	}
-	return rest[0], n + 1
+	return 0, 0
 }
 
-// unescapeHex returns the character whose number is the hexadecimal text[from:to].
+// unescapePercent reads %2B, or %252B if it was escaped twice.
+func unescapePercent(text string) (byte, int) {
+	n := 1
+	for len(text) >= n+4 && text[n:n+2] == "25" {
+		n += 2
+	}
+	return unescapeHex(text, n, n+2)
+}
+
+// unescapeEntity reads an entity of HTML, such as &#43; or &amp;.
+func unescapeEntity(text string) (byte, int) {
+	const longest = len("&#x0002b;")
+	entity, _, found := strings.Cut(text[:min(len(text), longest)], ";")
+	if char := html.UnescapeString(entity + ";"); found && len(char) == 1 {
+		return char[0], len(entity) + 1
+	}
+	return 0, 0
+}
+
+// unescapeBackslash reads \u002b, \x2b, or a backslash before the character itself. Each level of JSON within JSON
+// doubles the backslashes.
+func unescapeBackslash(text string) (byte, int) {
+	const most = 15 // backslashes, of four levels
+	n := 1
+	for n < min(len(text), most) && text[n] == '\\' {
+		n++
+	}
+	switch {
+	case n == len(text):
+		return 0, 0
+	case text[n] == 'u':
+		return unescapeHex(text, n+1, n+5)
+	case text[n] == 'x':
+		return unescapeHex(text, n+1, n+3)
+	}
+	return text[n], n + 1
+}
+
+// unescapeHex returns the character whose number is the hexadecimal text[from:to], and to. It returns 0, 0 if there
+// is no such number.
 func unescapeHex(text string, from, to int) (byte, int) {
+	if to > len(text) {
+		return 0, 0
+	}
 	number, err := strconv.ParseUint(text[from:to], 16, 8)
 	if err != nil {
 		return 0, 0

@@ -88,14 +88,25 @@ func TestSecret_escaped(t *testing.T) {
 		"JSON":             `a\/b\u002bc\"d\u003De\\f\/0123456789`,
 		"JSON within JSON": `a\\\/b\\u002bc\\\"d\\u003de\\\\f\\\/0123456789`,
 		"URL":              `a%2Fb%2bc%22d%3De%5Cf%2F0123456789`,
+		"URL within a URL": `a%252Fb%252bc%2522d%253De%255Cf%252F0123456789`,
+		"HTML":             `a&#47;b&#x2B;c&quot;d&#61;e\f/0123456789`,
+		"log of nginx":     `a/b\x2Bc\x22d\x3De\f/0123456789`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			assert.Equal(t, `{"id":"[redacted]"}`, Secret(`{"id":"`+escaped+`"}`, secret))
 			assert.Equal(t, "cut [redacted]", Secret("cut "+escaped[:len(escaped)-1], secret))
 		})
 	}
-	for _, text := range []string{`\`, `\\`, `\u`, `\u00`, `\uzzzz`, `%`, `%2`, `%zz`, `a\`, `a%`, `a/b+c"d=`} {
+	for _, text := range []string{`\`, `\\`, `\u`, `\u00`, `\uzzzz`, `%`, `%2`, `%zz`, `%25`, `&`, `&#`, `&#4`, `&#999999;`, `&nbsp;`, `\x`, `\x4`, `\xzz`, `a&`, `a\`, `a%`, `a/b+c"d=`} {
 		assert.Equal(t, text, Secret(text, secret))
+	}
+}
+
+// With a cost that grows with the square of the length, this test would take minutes.
+func TestSecret_long_run_of_escapes(t *testing.T) {
+	for _, run := range []string{`\`, "%25", "&", "&#", "%"} {
+		text := strings.Repeat(run, 1<<18)
+		assert.Equal(t, len(text), len(Secret(text, "0123456789abcdef")))
 	}
 }
 

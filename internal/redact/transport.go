@@ -5,8 +5,10 @@ import (
 	"net/url"
 )
 
-// Transport removes a Location that is not a URL from the responses of Base: net/http would quote it in its
-// error, and with it the key to a file.
+// Transport removes two parts of the responses of Base that are not safe to handle.
+//
+//   - A Location that is not a URL: net/http quotes it in its error, and with it the key to a file.
+//   - The body of a 101: it is the connection itself, and no context ends a Read of it.
 type Transport struct{ Base http.RoundTripper }
 
 // RoundTrip sends req through Base.
@@ -18,10 +20,14 @@ func (t Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if _, err := url.Parse(resp.Header.Get("Location")); err != nil {
 		resp.Header.Del("Location")
 	}
+	if resp.StatusCode == http.StatusSwitchingProtocols && resp.Body != nil {
+		_ = resp.Body.Close() // the response is an error without it
+		resp.Body = http.NoBody
+	}
 	return resp, nil
 }
 
-// CloseIdleConnections closes those of Base, if it has a method of this name.
+// CloseIdleConnections closes the idle connections of Base. It does nothing if Base has no method of this name.
 func (t Transport) CloseIdleConnections() {
 	if closer, ok := t.Base.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()
