@@ -140,6 +140,11 @@ type selfReporting bool
 func (e selfReporting) Error() string   { return "http2: status" }
 func (e selfReporting) Transient() bool { return bool(e) }
 
+func TestIsTransient_body_cut_in_its_trailer(t *testing.T) {
+	assert.True(t, IsTransient(errors.New("http: unexpected EOF reading trailer")))
+	assert.False(t, IsTransient(errors.New("http: suspiciously long trailer after chunked body")))
+}
+
 func TestIsTransient_error_that_reports_it(t *testing.T) {
 	assert.True(t, IsTransient(fmt.Errorf("wrapped: %w", selfReporting(true))))
 	assert.False(t, IsTransient(fmt.Errorf("wrapped: %w", selfReporting(false))))

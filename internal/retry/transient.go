@@ -43,11 +43,21 @@ func IsTransient(err error) bool {
 		errors.As(err, &operation), errors.As(err, &header):
 		return true
 	}
-	// net/http exports neither the errors of its HTTP/2 (a stream that was reset, a connection that was lost)
-	// nor the one of an idle connection that the server closed.
-	text := err.Error()
-	return strings.Contains(text, "http2: ") || strings.Contains(text, "stream error: ") ||
-		strings.Contains(text, "server closed idle connection")
+	return hasTransientText(err.Error())
+}
+
+// hasTransientText reports whether text is one of the transient errors that net/http does not export.
+func hasTransientText(text string) bool {
+	for _, part := range []string{
+		"http2: ", "stream error: ", // a connection that was lost, a stream that was reset
+		"server closed idle connection",
+		"unexpected EOF reading trailer", // a chunked body that was cut behind its last chunk
+	} {
+		if strings.Contains(text, part) {
+			return true
+		}
+	}
+	return false
 }
 
 // IsTimeout reports whether err is a timeout, a context's or the network's.
