@@ -16,8 +16,24 @@ const maxClockError = 5 * time.Minute
 // clock is the local clock, corrected by what the service says of the time.
 type clock struct {
 	offset atomic.Int64 // in nanoseconds
-	// rejected is the last offset whose signature was refused too. More than five refusals in a row lock a key.
-	rejected atomic.Int64
+	// rejected is the last offset whose signature was refused too; nil for none.
+	rejected atomic.Pointer[rejection]
+}
+
+// rejection is an offset with which a signature was refused.
+type rejection struct {
+	offset time.Duration
+	at     time.Time
+}
+
+// rejectionLifetime is how long a rejected offset is not tried again. More than five refused signatures in a row
+// lock an access key for 5 minutes. The refusal may have had another cause, which may be mended by then.
+const rejectionLifetime = 5 * time.Minute
+
+// isRejected reports whether a signature with this offset was refused a short time ago.
+func (c *clock) isRejected(offset time.Duration) bool {
+	last := c.rejected.Load()
+	return last != nil && time.Since(last.at) < rejectionLifetime && isNear(offset, last.offset)
 }
 
 // now returns the corrected time.
@@ -39,7 +55,7 @@ func correcting(clock *clock, logger *slog.Logger, next handler) handler {
 		signedWith := clock.offset.Load()
 		err := next(ctx, c)
 		offset, ok := measuredOffset(c.response, time.Duration(signedWith))
-		if err == nil || !ok || isNear(offset, time.Duration(clock.rejected.Load())) {
+		if err == nil || !ok || clock.isRejected(offset) {
 			return err
 		}
 		c.previous = err
@@ -47,7 +63,7 @@ func correcting(clock *clock, logger *slog.Logger, next handler) handler {
 		defer func() { c.offset = nil }()
 		err = next(ctx, c)
 		if errors.Is(err, ErrUnauthorized) {
-			clock.rejected.Store(int64(offset))
+			clock.rejected.Store(&rejection{offset, time.Now()})
 		}
 		// Of the calls that find this at the same time, one corrects the clock and logs it.
 		if err == nil && clock.offset.CompareAndSwap(signedWith, int64(offset)) {

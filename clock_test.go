@@ -114,6 +114,49 @@ func TestWrongClockAndWrongKeys(t *testing.T) {
 	assert.Equal(t, 3, *requests)
 }
 
+// The local clock may be set while a client runs, such as by NTP or after a virtual machine was suspended.
+func TestClock_set_right_after_it_was_corrected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests, ahead := 0, time.Hour
+		client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {
+			return serverAhead(ahead, &requests).RoundTrip(req)
+		}))
+		for _, ahead = range []time.Duration{time.Hour, 0, -20 * time.Minute, 0} {
+			got, err := client.ListExportTasks(t.Context(), nil)
+			require.NoError(t, err, ahead)
+			assert.Equal(t, 2, got.Attempts)
+			got, err = client.ListExportTasks(t.Context(), nil)
+			require.NoError(t, err, ahead)
+			assert.Equal(t, 1, got.Attempts)
+		}
+	})
+}
+
+// A key that is locked has its signatures refused with the right time too.
+func TestClock_rejected_offset_is_tried_again_after_5_minutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests, locked := 0, true
+		client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {
+			if locked {
+				requests++
+				return reply(401, "", "Date", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)), nil
+			}
+			return serverAhead(time.Hour, &requests).RoundTrip(req)
+		}))
+		for _, want := range []int{2, 1, 1} {
+			requests = 0
+			_, err := client.ListExportTasks(t.Context(), nil)
+			require.ErrorIs(t, err, ErrUnauthorized)
+			assert.Equal(t, want, requests)
+		}
+		time.Sleep(5 * time.Minute)
+		locked = false
+		got, err := client.ListExportTasks(t.Context(), nil)
+		require.NoError(t, err)
+		assert.Equal(t, 2, got.Attempts)
+	})
+}
+
 func TestOtherStatusesDoNotMoveTheClock(t *testing.T) {
 	transport, requests := inOrder(answering(403, "", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"))
 	_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
