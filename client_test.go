@@ -225,3 +225,19 @@ func TestCompressedAnswers(t *testing.T) {
 	require.ErrorIs(t, err, cdn.ErrMalformedResponse)
 	assert.ErrorContains(t, err, "larger than 33554432 bytes")
 }
+
+func TestCloseIdleConnections_reaches_the_transport(t *testing.T) {
+	transport := &idleTransport{stubTransport: newStubTransport(1)}
+	client, err := cdn.NewCdnClient(cdn.WithAKSK("ak", "sk"), cdn.WithHTTPClient(&http.Client{Transport: transport}))
+	require.NoError(t, err)
+	client.CloseIdleConnections()
+	assert.Equal(t, 1, transport.closed)
+}
+
+// idleTransport counts the calls of CloseIdleConnections.
+type idleTransport struct {
+	*stubTransport
+	closed int
+}
+
+func (i *idleTransport) CloseIdleConnections() { i.closed++ }
