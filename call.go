@@ -130,6 +130,26 @@ func (c *call) withoutSecrets(text string) string {
 	return text
 }
 
+// withoutEcho returns err, which is not nil. net/http quotes a malformed response in its errors: if err quotes a
+// secret, withoutEcho returns an error with the redacted text in its place, without the chain of err.
+func (c *call) withoutEcho(err error) error {
+	text := err.Error()
+	redacted := c.withoutSecrets(text)
+	if redacted == text {
+		return err
+	}
+	return &echoError{redacted, retry.IsTransient(err)}
+}
+
+// echoError replaces an error that quotes a secret.
+type echoError struct {
+	text      string
+	transient bool
+}
+
+func (e *echoError) Error() string   { return e.text }
+func (e *echoError) Transient() bool { return e.transient }
+
 // check returns the error that the response stands for. It is nil if the response is a success that decodes.
 func (c *call) check() error {
 	if !isSuccess(c.response.status) {

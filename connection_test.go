@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -191,6 +192,61 @@ func TestResponse_encoded_unasked(t *testing.T) {
 	transport, _ = inOrder(answering(200, "not gzip", "Content-Encoding", "gzip"))
 	_, err = newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 	require.ErrorIs(t, err, ErrMalformedResponse)
+}
+
+// net/http takes an empty body for empty too, whatever its encoding.
+func TestCreate_empty_body_with_an_encoding_is_accepted(t *testing.T) {
+	transport, _ := inOrder(answering(200, "", "Content-Encoding", "gzip"))
+	_, err := newTestClient(t, transport).CreateExportTask(t.Context(), &CreateExportTaskRequest{Action: ActionUV})
+	require.NoError(t, err)
+}
+
+// A transport of net/http that fails before it asks for a connection has sent nothing.
+func TestCreate_failed_proxy_setting_is_not_sent(t *testing.T) {
+	misconfigured := errors.New("no such proxy")
+	client := newTestClient(t, &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return nil, misconfigured }})
+	_, err := client.CreateExportTask(t.Context(), &CreateExportTaskRequest{Action: ActionUV})
+	require.ErrorIs(t, err, misconfigured)
+	assert.NotErrorIs(t, err, ErrOutcomeUnknown)
+}
+
+// retryingTransport sends a request again, as transports of users do.
+type retryingTransport struct{ http.RoundTripper }
+
+func (r retryingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	for range 3 {
+		resp, err := r.RoundTripper.RoundTrip(req)
+		if err == nil && resp.StatusCode < 500 {
+			return resp, nil
+		}
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+	}
+	return nil, errors.New("3 requests failed")
+}
+
+func TestRetryingTransport_does_not_send_a_second_request(t *testing.T) {
+	var requests atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if requests.Add(1)%2 == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, emptyPage)
+	}))
+	defer server.Close()
+	base := &http.Transport{}
+	defer base.CloseIdleConnections()
+	client := newTestClient(t, retryingTransport{base}, WithEndpoint(server.URL),
+		WithRetryPolicy(RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond}))
+
+	_, err := client.ListExportTasks(t.Context(), nil)
+	require.NoError(t, err, "this package's own retry follows")
+	requests.Store(0)
+	_, err = client.CreateExportTask(t.Context(), &CreateExportTaskRequest{Action: ActionUV})
+	require.ErrorIs(t, err, ErrOutcomeUnknown)
+	assert.EqualValues(t, 1, requests.Load())
 }
 
 func TestRetryBudget_error_says_that_it_is_spent(t *testing.T) {

@@ -171,7 +171,7 @@ type endingServer struct {
 	whole                        bool // whether a request is read to its end
 	accept                       bool // whether a request that was read makes a task
 	end                          ending
-	secondSucceeds               bool // whether each request after the first is accepted with a 200
+	second                       func(*exchange) // ends each request after the first, which makes a task; nil for end
 }
 
 func (s *endingServer) start(t *testing.T, h2 bool) {
@@ -220,9 +220,9 @@ func (s *endingServer) serve(conn net.Conn, h2 bool) {
 	}
 	for read(e) {
 		n := s.requests.Add(1)
-		if s.secondSucceeds && n > 1 {
+		if s.second != nil && n > 1 {
 			s.tasks.Add(1)
-			e.respond(200, "")
+			s.second(e)
 			continue
 		}
 		if e.accepted {
@@ -364,7 +364,7 @@ func TestCreate_second_request_accepted(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("h2=%v/%s", h2, ending.name), func(t *testing.T) {
-				s := &endingServer{whole: true, accept: true, end: ending, secondSucceeds: true}
+				s := &endingServer{whole: true, accept: true, end: ending, second: func(e *exchange) { e.respond(200, "") }}
 				s.start(t, h2)
 				_, err := s.client(t).CreateExportTask(t.Context(), &cdn.CreateExportTaskRequest{Action: "x"})
 				checkCreate(t, s, err)
@@ -402,6 +402,29 @@ func outcomeOf(err error) string {
 		return "refused: `*APIError`"
 	}
 	return "not sent"
+}
+
+// A list is retried after each end that is a failure of the connection.
+func TestList_second_request_succeeds(t *testing.T) {
+	for _, h2 := range []bool{false, true} {
+		endings := endings1
+		if h2 {
+			endings = endings2
+		}
+		for _, ending := range endings {
+			if ending.name == "cut in the status line" {
+				continue // net/http reports it as a malformed response
+			}
+			t.Run(fmt.Sprintf("h2=%v/%s", h2, ending.name), func(t *testing.T) {
+				s := &endingServer{whole: true, end: ending, second: func(e *exchange) { e.respond(200, faultResponse) }}
+				s.start(t, h2)
+				got, err := s.client(t).ListExportTasks(t.Context(), nil)
+				require.NoError(t, err)
+				assert.GreaterOrEqual(t, got.Attempts, 2)
+				assert.LessOrEqual(t, s.requests.Load(), int64(3), "at most one hidden repeat")
+			})
+		}
+	}
 }
 
 // net/http repeats a GET by itself after these ends. Each repeat counts as an attempt and asks the rate limiter.

@@ -33,21 +33,30 @@ func createdTaskID(text string) (string, error) {
 	}
 	code := parseErrorBody(text).ErrorCode
 	switch {
-	case isErrorCode(code) && id == "" && code != codeInternal:
+	case isErrorCode(code) && id == "" && !mayFollowTask(code):
 		return "", errServiceError
 	case code != "" && !isSuccessCode(code):
 		return "", errors.New("a JSON object whose code is no clear refusal")
 	case code == "" && hasErrorText(response.Error):
 		return "", errors.New("a JSON object with an error and no code")
+	case code == "" && nestedCode.MatchString(text):
+		return "", errors.New("a JSON object with an error code in an unexpected place")
 	}
 	return string(id), nil
 }
 
-// codeInternal is the CDN's internal error. After it, a create may have made a task.
-const codeInternal = "CDN.0000"
+// mayFollowTask reports whether the service may have made a task before it sent code in a 2xx: after an internal
+// error, or a gateway's failure to get the response of the CDN.
+func mayFollowTask(code string) bool {
+	m, _ := meaningOf(code)
+	return m.transient || gatewayCode(code) == "APIGW.0201"
+}
 
 // errorCode is the form of the vendor's error codes: CDN.0001, APIGW.0301, SVCSTG.CDN.4001.
 var errorCode = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*\.[0-9]+$`)
+
+// nestedCode matches a string of JSON that is a code of the CDN or of a gateway.
+var nestedCode = regexp.MustCompile(`"(?:CDN|APIGW|APIG|APIC)\.[0-9]{4,8}"`)
 
 func isErrorCode(code string) bool { return errorCode.MatchString(code) }
 
@@ -70,14 +79,14 @@ func (c *call) withOutcome(err error) error {
 }
 
 // mayBeAccepted reports whether the service may have accepted the last request. A refusal with a 4xx, or with
-// a code in a 2xx, proves that it has not; a 408 proves nothing, nor does a 3xx or 5xx.
+// a code in a 2xx, proves that it has not. A 408, an internal error, a 3xx and a 5xx prove nothing.
 func (c *call) mayBeAccepted(err error) bool {
 	var response *APIError
 	switch {
 	case errors.Is(err, ErrThrottled):
 		return false
 	case errors.As(err, &response) && (isSuccess(response.StatusCode) || response.StatusCode/100 == 4):
-		return response.StatusCode == http.StatusRequestTimeout
+		return response.StatusCode == http.StatusRequestTimeout || response.transient()
 	}
 	return c.sent
 }

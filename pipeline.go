@@ -37,6 +37,7 @@ func newPipeline(o *options, clock *clock, pacer *pace.Pacer) handler {
 // signing signs the request of the next attempt.
 func signing(keys *credentialSource, clock *clock, next handler) handler {
 	return func(ctx context.Context, c *call) error {
+		c.sent = false
 		credentials, err := keys.get(ctx)
 		if err != nil {
 			return err
@@ -68,6 +69,7 @@ type RateLimiter interface {
 // limiting waits for the user's rate limiter.
 func limiting(limiter RateLimiter, next handler) handler {
 	return func(ctx context.Context, c *call) error {
+		c.sent = false
 		err := limiter.Wait(ctx)
 		if err == nil {
 			return next(ctx, c)

@@ -29,6 +29,7 @@ const (
 // before its status counts.
 type sender struct {
 	http     *http.Client
+	ownWire  bool // whether the transport is net/http's own
 	timeout  time.Duration
 	logger   *slog.Logger
 	observer Observer
@@ -39,7 +40,8 @@ func newSender(o *options) *sender {
 	client := *o.httpClient
 	client.Transport = redact.Transport{Base: o.transport()}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &sender{http: &client, timeout: o.retryPolicy.AttemptTimeout, logger: o.logger, observer: o.observer}
+	_, own := o.transport().(*http.Transport)
+	return &sender{http: &client, ownWire: own, timeout: o.retryPolicy.AttemptTimeout, logger: o.logger, observer: o.observer}
 }
 
 // send is the last handler.
@@ -67,7 +69,7 @@ func (s *sender) attempt(ctx context.Context, c *call) error {
 	defer cancel(nil)
 	timer := time.AfterFunc(s.timeout, func() { cancel(errAttemptTimeout) })
 	defer timer.Stop()
-	wire := newWire(cancel)
+	wire := newWire(cancel, s.ownWire)
 	req := c.request.WithContext(wire.trace(attempt))
 	// net/http repeats a request by itself, without bound, if it can have the body again.
 	req.GetBody = nil
@@ -76,6 +78,8 @@ func (s *sender) attempt(ctx context.Context, c *call) error {
 	c.sent = err == nil || wire.mayBeSent(req)
 	if err == nil {
 		err = s.receive(resp, c)
+	} else {
+		err = c.withoutEcho(err)
 	}
 	if err != nil {
 		return s.failure(ctx, attempt, c, err)
@@ -113,6 +117,9 @@ func (s *sender) receive(resp *http.Response, c *call) error {
 		requestID: redact.Excerpt(c.withoutSecrets(resp.Header.Get("X-Request-Id")), maxRequestID),
 	}
 	text, err := s.readBody(resp)
+	if err != nil {
+		err = c.withoutEcho(err)
+	}
 	if closeErr := resp.Body.Close(); err == nil {
 		err = closeErr
 	}
@@ -160,7 +167,11 @@ func decoded(resp *http.Response) (io.Reader, error) {
 	case "", "identity":
 		return resp.Body, nil
 	case "gzip", "x-gzip":
-		return gzip.NewReader(resp.Body)
+		content, err := gzip.NewReader(resp.Body)
+		if errors.Is(err, io.EOF) {
+			return http.NoBody, nil // an empty body, which net/http takes for empty too
+		}
+		return content, err
 	default:
 		return nil, fmt.Errorf("the body has the content encoding %s, which was not asked for", redact.Excerpt(encoding, redact.Short))
 	}

@@ -333,6 +333,31 @@ func TestRateLimiterErrorEndsTheCallUnsent(t *testing.T) {
 	assert.NotErrorIs(t, err, ErrOutcomeUnknown)
 }
 
+// The requests before were refused, and the next one was not sent.
+func TestRateLimiter_error_after_a_refused_create_leaves_no_outcome_open(t *testing.T) {
+	full := errors.New("quota spent")
+	for name, refusal := range map[string]func() (*http.Response, error){
+		"throttled":   answering(429, "", "Retry-After", "0"),
+		"wrong clock": answering(401, "", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				transport, requests := inOrder(refusal)
+				client := newTestClient(t, transport, WithRateLimiter(limiterFunc(func(context.Context) error {
+					if *requests > 0 {
+						return full
+					}
+					return nil
+				})))
+				_, err := client.CreateExportTask(t.Context(), &CreateExportTaskRequest{})
+				require.ErrorIs(t, err, full)
+				assert.NotErrorIs(t, err, ErrOutcomeUnknown)
+				assert.Equal(t, 1, *requests)
+			})
+		})
+	}
+}
+
 // These are the words of golang.org/x/time/rate.
 func TestRateLimiterThatWouldWaitTooLongIsATimeout(t *testing.T) {
 	transport, _ := inOrder(answering(200, emptyPage))

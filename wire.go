@@ -2,7 +2,6 @@ package cdn
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
@@ -12,19 +11,26 @@ import (
 // request is written would otherwise be dialled until the attempt's timeout.
 const maxConnections = 4
 
-// errRepeated ends an attempt that net/http is about to repeat by itself: it does so after an HTTP/2 reset or
-// GOAWAY, and if an idle connection turns out to be closed. The retry loop repeats it instead, with a delay and
-// within its bounds.
-var errRepeated = errors.New("the connection failed before a response came")
+// errRepeated ends an attempt whose request is about to be sent a second time below this package. net/http does so
+// after an HTTP/2 reset or GOAWAY, and if an idle connection turns out to be closed. A transport of the user's may
+// retry too. The retry loop repeats the request instead, with a delay and within its bounds.
+var errRepeated error = repeatedError{}
+
+type repeatedError struct{}
+
+func (repeatedError) Error() string   { return "the transport was about to send the request again" }
+func (repeatedError) Transient() bool { return true }
 
 // wire observes what net/http does with the request of one attempt.
 type wire struct {
-	end         context.CancelCauseFunc
+	end context.CancelCauseFunc
+	// own reports whether the transport is net/http's own, which asks for a connection before it sends anything.
+	own         bool
 	connections atomic.Int32
 	written     atomic.Int32
 }
 
-func newWire(end context.CancelCauseFunc) *wire { return &wire{end: end} }
+func newWire(end context.CancelCauseFunc, own bool) *wire { return &wire{end: end, own: own} }
 
 // trace returns ctx with the callbacks of net/http.
 func (w *wire) trace(ctx context.Context) context.Context {
@@ -49,9 +55,10 @@ func (w *wire) getConn(string) {
 // repeats returns how many requests were written after the first.
 func (w *wire) repeats() int { return max(0, int(w.written.Load())-1) }
 
-// mayBeSent reports whether the service may have received req, which ended without a response. A transport that
-// reports nothing, because it is not net/http's, counts as one that has sent it.
+// mayBeSent reports whether the service may have received req, which ended without a response. A transport that is
+// not net/http's own may send it without a report.
 func (w *wire) mayBeSent(req *http.Request) bool {
 	body, ok := req.Body.(*body)
-	return w.connections.Load() == 0 || w.written.Load() > 0 || ok && body.read.Load()
+	unreported := w.connections.Load() == 0 && !w.own
+	return unreported || w.written.Load() > 0 || ok && body.read.Load()
 }
