@@ -220,17 +220,17 @@ type bookmark struct {
 	start  int   // which run of the poller it was
 }
 
-// since returns the tasks that have changed since b, the first change first, each as it is now. A change of a
-// task below the boundary of the bookmark counts if the task was seen unchanged after the bookmark.
-func (s *snapshot) since(b bookmark) []ExportTask {
-	var tasks []ExportTask
+// since returns the entries of the tasks that have changed since b, the first change first. A change of a task
+// below the boundary of the bookmark counts if the task was seen unchanged after the bookmark.
+func (s *snapshot) since(b bookmark) []*entry {
+	var entries []*entry
 	for e := s.newest; e != nil && e.change > b.change; e = e.older {
 		if e.stamp > b.floor || b.floor == movinglist.NoStamp || e.confirmedBefore >= b.tick {
-			tasks = append(tasks, e.task)
+			entries = append(entries, e)
 		}
 	}
-	slices.Reverse(tasks)
-	return tasks
+	slices.Reverse(entries)
+	return entries
 }
 
 // latest returns the task as the list showed it last.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"example.com/huaweicloud/cdn/internal/movinglist"
 )
@@ -46,8 +47,14 @@ func (c *CdnClient) watchExportTasks(ctx context.Context) (bookmark, error) {
 
 // watch is one range over the changes. The poller's lock guards it.
 type watch struct {
-	at    bookmark // what was yielded
-	err   error    // what ends the watch
+	// at is the bookmark up to which changes were taken in rounds.
+	at bookmark
+	// round holds the entries that changed up to at and are not yielded yet, the first change first.
+	round []*entry
+	// ahead holds the changes after at that this round has yielded already.
+	ahead map[*entry]int64
+	err   error // ends the watch after one more round
+	last  bool  // whether round is that one
 	ready chan struct{}
 }
 
@@ -59,7 +66,7 @@ func (w *watch) wakeUp() {
 	}
 }
 
-// end ends the watch after what was not taken yet. The first error counts.
+// end ends the watch once its loop has taken all changes. The first error counts.
 func (w *watch) end(err error) {
 	if w.err == nil {
 		w.err = err
@@ -74,32 +81,32 @@ func (p *poller) watch(ctx context.Context, at bookmark, yield func(ExportTask, 
 	defer leave()
 	// An iter.Pull that is dropped never returns from yield.
 	defer context.AfterFunc(ctx, leave)()
-	for {
+	for ctx.Err() == nil {
+		task, err := p.take(w)
+		switch {
+		case task != nil:
+			if !yield(*task, nil) {
+				return nil
+			}
+			continue
+		case err != nil:
+			return err
+		}
 		select {
 		case <-w.ready:
 		case <-ctx.Done():
-			return p.endOf(ctx)
-		}
-		tasks, err := p.take(w)
-		for _, task := range tasks {
-			if !yield(task, nil) {
-				return nil
-			}
-		}
-		if err != nil {
-			return err
 		}
 	}
+	return p.endOf(ctx)
 }
 
-// addWatch adds a watch and returns the function that removes it. If the poller was not running all the time
-// since the bookmark, it reads all that has changed since then first.
+// addWatch adds a watch and returns the function that removes it. If the poller has stopped since the bookmark, the
+// watch demands a reading of all that has changed since then.
 func (p *poller) addWatch(w *watch) (leave func()) {
 	leavePoller := p.join()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watches[w] = struct{}{}
-	w.wakeUp()
 	if w.at.start != p.starts {
 		depth := int64(movinglist.NoStamp)
 		if w.at.head != movinglist.NoStamp {
@@ -116,11 +123,31 @@ func (p *poller) addWatch(w *watch) (leave func()) {
 	}
 }
 
-// take returns what has changed since the watch took something last.
-func (p *poller) take(w *watch) ([]ExportTask, error) {
+// take returns the next task to yield, as the list showed it last. It returns nil if nothing has changed, with the
+// error that ends the watch, if any.
+//
+// A task keeps its place in a round if it changes again meanwhile, so a slow loop comes to each task.
+func (p *poller) take(w *watch) (*ExportTask, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	tasks := p.known.since(w.at)
-	w.at.change = p.known.changes
-	return tasks, w.err
+	if len(w.round) == 0 && !w.last {
+		w.beginRound(p.known)
+	}
+	if len(w.round) == 0 {
+		return nil, w.err
+	}
+	e := w.round[0]
+	w.round = w.round[1:]
+	if e.change > w.at.change {
+		w.ahead[e] = e.change
+	}
+	return new(e.task), nil
+}
+
+// beginRound takes all changes since the last round, except those that the last round has yielded.
+func (w *watch) beginRound(s *snapshot) {
+	w.round = slices.DeleteFunc(s.since(w.at), func(e *entry) bool { return w.ahead[e] == e.change })
+	w.ahead = make(map[*entry]int64)
+	w.at.change = s.changes
+	w.last = w.err != nil
 }

@@ -1,0 +1,82 @@
+package cdn
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"example.com/huaweicloud/cdn/internal/servicemodel"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The loop of a watch may be slow. Each task is yielded as the poller knows it at that moment.
+
+func TestWatch_slow_loop(t *testing.T) {
+	const (
+		tasks = 300
+		turn  = 9 * time.Second
+		bound = 5 * longestPause // for a list of one page and the patrol of the rest
+	)
+	t.Run("each_task_yielded_as_it_is_then", func(t *testing.T) {
+		onService(t, servicemodel.Knobs{}, 0, func(t *testing.T, s *servicemodel.Service, client *CdnClient) {
+			changes := client.WatchExportTasks(t.Context())
+			for i := range tasks {
+				set(s, fmt.Sprintf("task-%d", i), "waiting")
+				s.Apply(time.Duration(1+i)*3*time.Second, servicemodel.Change{ID: fmt.Sprintf("task-%d", i), Status: "success"})
+			}
+			last := make(map[string]ExportTaskStatus)
+			for task, err := range changes {
+				require.NoError(t, err)
+				for _, v := range s.Versions()[task.TaskID] {
+					if string(task.Status) != v.Status {
+						continue
+					}
+					until := time.Now()
+					for _, later := range s.Versions()[task.TaskID] {
+						if later.At.After(v.At) {
+							until = later.At
+						}
+					}
+					require.Less(t, time.Since(until), bound, "%s is yielded as %q, which it no longer was then", task.TaskID, task.Status)
+				}
+				require.NotEqual(t, last[task.TaskID], task.Status, "%s is yielded twice", task.TaskID)
+				if last[task.TaskID] = task.Status; countDone(last) == tasks {
+					break
+				}
+				time.Sleep(turn)
+			}
+		})
+	})
+	t.Run("a_task_that_changes_all_the_time_is_not_put_off", func(t *testing.T) {
+		onService(t, servicemodel.Knobs{}, 0, func(t *testing.T, s *servicemodel.Service, client *CdnClient) {
+			changes := client.WatchExportTasks(t.Context())
+			for i := range tasks {
+				for minute := range 120 {
+					at := time.Duration(minute)*time.Minute + time.Duration(i)*200*time.Millisecond
+					s.Apply(at, servicemodel.Change{ID: fmt.Sprintf("task-%d", i), Status: fmt.Sprintf("minute %d", minute)})
+				}
+			}
+			yielded := make(map[string]int)
+			begin := time.Now()
+			for task, err := range changes {
+				require.NoError(t, err)
+				if yielded[task.TaskID]++; time.Since(begin) > 100*time.Minute {
+					break
+				}
+				time.Sleep(turn)
+			}
+			assert.Len(t, yielded, tasks, "each task gets its turn")
+		})
+	})
+}
+
+func countDone(last map[string]ExportTaskStatus) (n int) {
+	for _, status := range last {
+		if status.Done() {
+			n++
+		}
+	}
+	return n
+}
