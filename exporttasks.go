@@ -44,7 +44,8 @@ func (c *CdnClient) list(ctx context.Context, op operation, request *ListExportT
 }
 
 // GetExportTask gets the task with the id taskID. An id that the service does not know is [ErrTaskNotFound], an
-// empty one [ErrInvalidParameter]; other errors are those of [CdnClient.ListExportTasks].
+// empty one [ErrInvalidParameter]; other errors are those of [CdnClient.ListExportTasks]. A response that shows
+// other tasks only wraps [ErrMalformedResponse].
 func (c *CdnClient) GetExportTask(ctx context.Context, taskID string) (*ExportTask, error) {
 	const name = "GetExportTask"
 	task, err := c.getTask(ctx, operation{name: name}, taskID)
@@ -54,7 +55,8 @@ func (c *CdnClient) GetExportTask(ctx context.Context, taskID string) (*ExportTa
 	return task, nil
 }
 
-// getTask looks a task up by its id. The error wraps ErrTaskNotFound if there is none.
+// getTask looks a task up by its id. The error wraps ErrTaskNotFound if there is none. It wraps ErrMalformedResponse
+// if the service shows other tasks instead, so it has not looked that one up.
 func (c *CdnClient) getTask(ctx context.Context, op operation, taskID string) (*ExportTask, error) {
 	if taskID == "" {
 		return nil, invalid("taskID", taskID, "must not be empty")
@@ -67,6 +69,9 @@ func (c *CdnClient) getTask(ctx context.Context, op operation, taskID string) (*
 		if task.TaskID == taskID {
 			return new(task.unshared()), nil
 		}
+	}
+	if len(found.Data) > 0 {
+		return nil, fmt.Errorf("%w: the tasks shown do not include %s", ErrMalformedResponse, redact.Excerpt(taskID, redact.Short))
 	}
 	notFound := fmt.Errorf("%w: %s", ErrTaskNotFound, redact.Excerpt(taskID, redact.Short))
 	if found.RequestID != "" {

@@ -128,11 +128,13 @@ func TestGetExportTask(t *testing.T) {
 	assert.Regexp(t, `^cdn: GetExportTask: export task not found: unknown \(request id .+\)$`, err.Error())
 }
 
-// A service that answers with another task has not found the one asked for.
-func TestGetExportTaskChecksTheAnswer(t *testing.T) {
+// A service that shows other tasks ignores the filter, so the task may exist.
+func TestGetExportTask_other_tasks_only(t *testing.T) {
 	client := answering(t, 200, `{"total":1,"data":[{"task_id":"other"}]}`)
 	got, err := client.GetExportTask(t.Context(), "mine")
-	require.ErrorIs(t, err, cdn.ErrTaskNotFound)
+	require.ErrorIs(t, err, cdn.ErrMalformedResponse)
+	require.NotErrorIs(t, err, cdn.ErrTaskNotFound)
+	assert.EqualError(t, err, "cdn: GetExportTask: malformed response: the tasks shown do not include mine")
 	assert.Nil(t, got)
 }
 

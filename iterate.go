@@ -88,19 +88,20 @@ func pageOf(response *ListExportTasksResponse) movinglist.Page[ExportTask] {
 	return page
 }
 
-// updatedAt returns when a task changed last, in milliseconds. A task that has not changed yet may have a time
-// of creation only.
+// updatedAt returns when a task changed last, in milliseconds. A task that has not changed yet may have a time of
+// creation only.
 func updatedAt(task ExportTask) int64 {
-	if task.UpdateTime.IsZero() {
-		return stampOf(task.CreateTime)
+	if stamp := stampOf(task.UpdateTime); stamp != movinglist.NoStamp {
+		return stamp
 	}
-	return task.UpdateTime.UnixMilli()
+	return stampOf(task.CreateTime)
 }
 
-// stampOf returns a time in milliseconds, or movinglist.NoStamp for the zero time.
+// stampOf returns a time in milliseconds. It returns movinglist.NoStamp for the zero time and for 1970-01-01, the
+// time of a service that has none.
 func stampOf(t time.Time) int64 {
-	if t.IsZero() {
-		return movinglist.NoStamp
+	if ms := t.UnixMilli(); ms != 0 && !t.IsZero() {
+		return ms
 	}
-	return t.UnixMilli()
+	return movinglist.NoStamp
 }

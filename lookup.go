@@ -146,7 +146,7 @@ func (p *poller) lookUp(ctx context.Context, id string) error {
 		return nil
 	}
 	now := time.Now()
-	t.tried = now
+	t.tried, t.failed = now, err != nil && !errors.Is(err, ErrTaskNotFound)
 	var response *APIError
 	switch {
 	case err == nil:

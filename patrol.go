@@ -31,17 +31,18 @@ const maxPatrol = 10
 func (p *poller) planPatrol(began time.Time, ok bool) {
 	r := &p.rounds
 	r.polled = began
-	unseen := 0
+	unseen, failed := 0, false
 	for _, t := range p.targets {
 		if t.isUnseen(began) {
 			unseen++
 		}
+		failed = failed || t.failed && t.seenAt.Before(began)
 	}
 	below := max(0, p.known.total-r.end)
 	pages := (below + max(1, r.pageLen-1) - 1) / max(1, r.pageLen-1)
 	work := 0
 	switch {
-	case ok && pages > 0 && (len(p.watches) > 0 || p.batch.isOverdue(began) || unseen > 0 && pages <= unseen):
+	case ok && pages > 0 && (len(p.watches) > 0 || p.batch.isOverdue(began) || failed || unseen > 0 && pages <= unseen):
 		r.byID, work = false, pages
 	case unseen > 0:
 		r.byID, work = true, unseen
@@ -49,7 +50,7 @@ func (p *poller) planPatrol(began time.Time, ok bool) {
 	if r.byID || work == 0 {
 		r.pass = nil
 	}
-	if ok && pages == 0 {
+	if ok && pages == 0 && r.end > 0 {
 		p.endCycle()
 	}
 	polls := 1 + p.known.total/pageLimit

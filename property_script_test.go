@@ -95,6 +95,7 @@ func TestWaitOnOddServices(t *testing.T) {
 		{"future stamps above it", servicemodel.Knobs{Future: 0.5}, loudly, 6 * longestPause, nil},
 		{"look-ups 2 s old", servicemodel.Knobs{Lookup: servicemodel.Replica{Delay: 2 * time.Second}}, silently, 2*time.Second + 5*longestPause, nil},
 		{"look-ups fail", servicemodel.Knobs{LookupFails: 1}, loudly, 10 * longestPause, nil},
+		{"look-ups fail, and a silent end", servicemodel.Knobs{LookupFails: 1}, silently, 10 * longestPause, nil},
 		{"lists fail", servicemodel.Knobs{ListFails: 1}, silently, 6 * longestPause, nil},
 		{"a row without an id", servicemodel.Knobs{EmptyRow: true}, loudly, 5 * longestPause, nil},
 		{"a wrong total", servicemodel.Knobs{TotalOff: -2}, silently, 5 * longestPause, nil},

@@ -92,12 +92,15 @@ func (p *property) script() (ids []string) {
 	return ids
 }
 
-// flush makes changes that no test is about, so that replicas that count changes show the others.
-func (p *property) flush() {
-	for i := range max(p.knobs.List.Changes, p.knobs.Lookup.Changes) {
-		p.service.Apply(0, servicemodel.Change{ID: fmt.Sprintf("flush-%d", i), Status: fmt.Sprint(time.Now().UnixNano())})
+// flush makes n changes that no test is about, so that replicas that miss n changes show the others.
+func flush(s *servicemodel.Service, n int) {
+	for i := range n {
+		s.Apply(0, servicemodel.Change{ID: fmt.Sprintf("flush-%d", i), Status: fmt.Sprint(time.Now().UnixNano())})
 	}
 }
+
+// flush has all replicas show the changes up to now.
+func (p *property) flush() { flush(p.service, max(p.knobs.List.Changes, p.knobs.Lookup.Changes)) }
 
 // observedWait is one wait and its result.
 type observedWait struct {

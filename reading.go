@@ -139,6 +139,9 @@ func (p *poller) takeReading(pass *movinglist.Pass[ExportTask], rows []row, dema
 	p.known.total = pass.Total
 	// Equal stamps that come in another order in each response hide tasks from a reading that goes to the end.
 	whole := pass.Ended && !pass.Moved && all.shown >= pass.End
+	if pass.End == 0 {
+		whole = len(p.known.entries) == 0 // an empty list may be a failure of the service
+	}
 	floor = min(floor, pass.Low)
 	if whole {
 		floor = movinglist.NoStamp

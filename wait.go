@@ -72,6 +72,7 @@ type target struct {
 	lookUpAt time.Time // not before this time
 	urgent   bool      // whether it comes before others
 	tried    time.Time // when it was looked up by its id last
+	failed   bool      // whether that failed
 }
 
 // waiter is one wait for a target.

@@ -1,6 +1,7 @@
 package cdn
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -79,4 +80,34 @@ func countDone(last map[string]ExportTaskStatus) (n int) {
 		}
 	}
 	return n
+}
+
+func TestWatch_odd_responses(t *testing.T) {
+	tests := []struct {
+		name   string
+		oddity string
+		want   []string
+	}{
+		{"an_update_time_of_0_is_none", "has a time of change of 0 for a waiting task", []string{"new:waiting"}},
+		{"an_empty_list_for_a_minute_changes_nothing", "is empty for a minute", []string{"new:waiting"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			onService(t, servicemodel.Knobs{}, 350, func(t *testing.T, s *servicemodel.Service, client *CdnClient) {
+				s.Odd(servicemodel.Oddities()[test.oddity])
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				changes := client.WatchExportTasks(ctx)
+				time.Sleep(30 * time.Second)
+				set(s, "new", "waiting")
+				var got []string
+				for task, err := range changes {
+					if err == nil {
+						got = append(got, task.TaskID+":"+string(task.Status))
+					}
+				}
+				assert.Equal(t, test.want, got)
+			})
+		})
+	}
 }

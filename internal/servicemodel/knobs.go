@@ -84,6 +84,7 @@ type Knobs struct {
 	ListFails   float64       // of unfiltered lists
 	LookupFails float64       // of lists with a task_id
 	FailsFor    time.Duration // how long reads fail from the beginning; 0 is for ever
+	FailsEvery  time.Duration // reads work and fail in turn for this long each; 0 is no turns
 	EmptyRow    bool          // one row of each unfiltered list has no id
 	Lost        float64       // the chance that a create is accepted and its response is lost
 	LostLate    time.Duration // how much later than its request a lost create may take effect

@@ -59,6 +59,7 @@ type Service struct {
 	moves   int // changes that moved a task in the list
 	log     []Request
 	before  func(Request)
+	odd     Oddity
 }
 
 type scheduled struct {

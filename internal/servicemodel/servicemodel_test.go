@@ -29,11 +29,6 @@ type client struct {
 	s *Service
 }
 
-type page struct {
-	Total int
-	Data  []row
-}
-
 func (c client) send(method, query, body string) (*http.Response, string, error) {
 	c.t.Helper()
 	req, err := http.NewRequestWithContext(c.t.Context(), method, "https://cdn.example.com"+Path+"?"+query, strings.NewReader(body))
@@ -47,17 +42,17 @@ func (c client) send(method, query, body string) (*http.Response, string, error)
 	return resp, string(text), resp.Body.Close()
 }
 
-func (c client) list(query string) page {
+func (c client) list(query string) Page {
 	c.t.Helper()
 	resp, body, err := c.send(http.MethodGet, query, "")
 	require.NoError(c.t, err)
 	require.Equal(c.t, 200, resp.StatusCode, body)
-	var p page
+	var p Page
 	require.NoError(c.t, json.Unmarshal([]byte(body), &p))
 	return p
 }
 
-func (p page) ids() string {
+func ids(p Page) string {
 	var ids []string
 	for _, r := range p.Data {
 		ids = append(ids, r.TaskID)
@@ -65,7 +60,7 @@ func (p page) ids() string {
 	return strings.Join(ids, " ")
 }
 
-func (p page) statuses() string {
+func statuses(p Page) string {
 	var all []string
 	for _, r := range p.Data {
 		all = append(all, r.Status)
@@ -93,21 +88,21 @@ func add(s *Service) {
 func TestIdealService(t *testing.T) {
 	inBubble(t, Knobs{}, func(t *testing.T, s *Service, c client) {
 		add(s)
-		assert.Equal(t, "c b a", c.list("").ids())
-		assert.Equal(t, "b", c.list("task_id=b&task_name=").ids())
-		assert.Equal(t, "a", c.list("task_name=task+a").ids())
-		assert.Equal(t, page{3, []row{}}, c.list("task_id=&offset=3"))
-		assert.Equal(t, "b", c.list("offset=1&limit=1").ids())
+		assert.Equal(t, "c b a", ids(c.list("")))
+		assert.Equal(t, "b", ids(c.list("task_id=b&task_name=")))
+		assert.Equal(t, "a", ids(c.list("task_name=task+a")))
+		assert.Equal(t, Page{3, []Row{}}, c.list("task_id=&offset=3"))
+		assert.Equal(t, "b", ids(c.list("offset=1&limit=1")))
 		s.Apply(minute, Change{ID: "a", Status: "success"})
 		time.Sleep(minute)
 		all := c.list("")
-		assert.Equal(t, "a c b", all.ids())
-		assert.Equal(t, "success waiting waiting", all.statuses())
-		assert.Equal(t, time.Now().UnixMilli(), all.Data[0].UpdateTime)
+		assert.Equal(t, "a c b", ids(all))
+		assert.Equal(t, "success waiting waiting", statuses(all))
+		assert.Equal(t, time.Now().UnixMilli(), *all.Data[0].UpdateTime)
 		assert.NotEmpty(t, all.Data[0].DownloadLink)
 		assert.Empty(t, all.Data[1].DownloadLink)
 		s.Apply(0, Change{ID: "c", Remove: true})
-		assert.Equal(t, "a b", c.list("").ids())
+		assert.Equal(t, "a b", ids(c.list("")))
 		for _, bad := range []string{"limit=101", "limit=x", "offset=-1"} {
 			resp, body, err := c.send(http.MethodGet, bad, "")
 			require.NoError(t, err)
@@ -167,16 +162,16 @@ func TestCreatedTaskIsWorkedOn(t *testing.T) {
 		_, _, err := c.send(http.MethodPost, "", `{}`)
 		require.NoError(t, err)
 		for _, status := range []string{"waiting", "processing", "processing", "success"} {
-			assert.Equal(t, status, c.list("").statuses())
+			assert.Equal(t, status, statuses(c.list("")))
 			time.Sleep(20 * time.Second)
 		}
 	})
 }
 
 func TestStamps(t *testing.T) {
-	times := func(p page) (ms []int64) {
+	times := func(p Page) (ms []int64) {
 		for _, r := range p.Data {
-			ms = append(ms, r.UpdateTime-p.Data[len(p.Data)-1].UpdateTime)
+			ms = append(ms, *r.UpdateTime-*p.Data[len(p.Data)-1].UpdateTime)
 		}
 		return ms
 	}
@@ -184,22 +179,22 @@ func TestStamps(t *testing.T) {
 		name  string
 		knobs Knobs
 		order string
-		check func(t *testing.T, s *Service, p page)
+		check func(t *testing.T, s *Service, p Page)
 	}{
-		{"milliseconds", Knobs{}, "c b a", func(t *testing.T, _ *Service, p page) {
+		{"milliseconds", Knobs{}, "c b a", func(t *testing.T, _ *Service, p Page) {
 			assert.Equal(t, []int64{2000, 1000, 0}, times(p))
 		}},
-		{"equal, oldest first", Knobs{Stamps: Equal, Ties: TiesOldestFirst}, "a b c", func(t *testing.T, _ *Service, p page) {
+		{"equal, oldest first", Knobs{Stamps: Equal, Ties: TiesOldestFirst}, "a b c", func(t *testing.T, _ *Service, p Page) {
 			assert.Equal(t, []int64{0, 0, 0}, times(p))
 		}},
-		{"absent", Knobs{NoStamp: true}, "c b a", func(t *testing.T, _ *Service, p page) {
-			assert.Zero(t, p.Data[0].UpdateTime)
-			assert.NotZero(t, p.Data[0].CreateTime)
+		{"absent", Knobs{NoStamp: true}, "c b a", func(t *testing.T, _ *Service, p Page) {
+			assert.Nil(t, p.Data[0].UpdateTime)
+			assert.NotNil(t, p.Data[0].CreateTime)
 		}},
-		{"future", Knobs{Future: 1}, "c b a", func(t *testing.T, _ *Service, p page) {
-			assert.Greater(t, p.Data[2].UpdateTime, time.Now().Add(FutureBy-minute).UnixMilli())
+		{"future", Knobs{Future: 1}, "c b a", func(t *testing.T, _ *Service, p Page) {
+			assert.Greater(t, *p.Data[2].UpdateTime, time.Now().Add(FutureBy-minute).UnixMilli())
 		}},
-		{"nodes, by change", Knobs{Seed: 3, Nodes: 3, Skew: 5 * time.Second, Order: ByChange}, "c b a", func(t *testing.T, s *Service, p page) {
+		{"nodes, by change", Knobs{Seed: 3, Nodes: 3, Skew: 5 * time.Second, Order: ByChange}, "c b a", func(t *testing.T, s *Service, p Page) {
 			assert.Len(t, s.skews, 3)
 			assert.NotEqual(t, []int64{2000, 1000, 0}, times(p))
 		}},
@@ -209,7 +204,7 @@ func TestStamps(t *testing.T) {
 			inBubble(t, test.knobs, func(t *testing.T, s *Service, c client) {
 				add(s)
 				p := c.list("")
-				assert.Equal(t, test.order, p.ids())
+				assert.Equal(t, test.order, ids(p))
 				test.check(t, s, p)
 			})
 		})
@@ -219,19 +214,19 @@ func TestStamps(t *testing.T) {
 			time.Sleep(300 * time.Millisecond)
 			add(s)
 			for _, r := range c.list("").Data {
-				assert.Zero(t, r.UpdateTime%1000)
+				assert.Zero(t, *r.UpdateTime%1000)
 			}
 		})
 	})
 	t.Run("silent", func(t *testing.T) {
 		inBubble(t, Knobs{}, func(t *testing.T, s *Service, c client) {
 			add(s)
-			before := c.list("").Data[2].UpdateTime
+			before := *c.list("").Data[2].UpdateTime
 			s.Apply(0, Change{ID: "a", Status: "success", Silent: true})
 			p := c.list("")
-			assert.Equal(t, "c b a", p.ids())
+			assert.Equal(t, "c b a", ids(p))
 			assert.Equal(t, "success", p.Data[2].Status)
-			assert.Equal(t, before, p.Data[2].UpdateTime)
+			assert.Equal(t, before, *p.Data[2].UpdateTime)
 			versions := s.Versions()["a"]
 			require.Len(t, versions, 2)
 			assert.True(t, versions[1].Silent)
@@ -240,14 +235,14 @@ func TestStamps(t *testing.T) {
 	t.Run("shuffled ties", func(t *testing.T) {
 		inBubble(t, Knobs{Stamps: Equal, Ties: TiesShuffled}, func(t *testing.T, s *Service, c client) {
 			s.Fill(50)
-			assert.NotEqual(t, c.list("limit=100").ids(), c.list("limit=100").ids())
+			assert.NotEqual(t, ids(c.list("limit=100")), ids(c.list("limit=100")))
 			assert.Len(t, c.list("limit=100").Data, 50)
 		})
 	})
 }
 
 // shares sends n lists and returns how many of them have what want says, as sorted texts.
-func shares(c client, n int, show func(page) string) []string {
+func shares(c client, n int, show func(Page) string) []string {
 	seen := map[string]bool{}
 	for range n {
 		seen[show(c.list("limit=100"))] = true
@@ -261,24 +256,24 @@ func shares(c client, n int, show func(page) string) []string {
 }
 
 func TestReads(t *testing.T) {
-	total := func(p page) string { return fmt.Sprint(p.Total) }
+	total := func(p Page) string { return fmt.Sprint(p.Total) }
 	tests := []struct {
 		name  string
 		knobs Knobs
-		show  func(page) string
+		show  func(Page) string
 		want  []string // right after the third task was created
 		later []string // a minute later
 	}{
-		{"current", Knobs{}, page.ids, []string{"c b a"}, []string{"c b a"}},
-		{"a change behind", Knobs{List: Replica{Changes: 1}}, page.ids, []string{"b a", "c b a"}, []string{"b a", "c b a"}},
-		{"up to 2 s behind", Knobs{List: Replica{Delay: 1500 * time.Millisecond}}, page.ids, []string{"a", "b a", "c b a"}, []string{"c b a"}},
-		{"look-ups behind are no matter of lists", Knobs{Lookup: Replica{Changes: 2}}, page.ids, []string{"c b a"}, []string{"c b a"}},
-		{"list lag", Knobs{ListLag: 10 * time.Second, Seed: 1}, page.ids, []string{""}, []string{"c b a"}},
-		{"page cap", Knobs{PageCap: 2}, page.ids, []string{"c b"}, []string{"c b"}},
+		{"current", Knobs{}, ids, []string{"c b a"}, []string{"c b a"}},
+		{"a change behind", Knobs{List: Replica{Changes: 1}}, ids, []string{"b a", "c b a"}, []string{"b a", "c b a"}},
+		{"up to 2 s behind", Knobs{List: Replica{Delay: 1500 * time.Millisecond}}, ids, []string{"a", "b a", "c b a"}, []string{"c b a"}},
+		{"look-ups behind are no matter of lists", Knobs{Lookup: Replica{Changes: 2}}, ids, []string{"c b a"}, []string{"c b a"}},
+		{"list lag", Knobs{ListLag: 10 * time.Second, Seed: 1}, ids, []string{""}, []string{"c b a"}},
+		{"page cap", Knobs{PageCap: 2}, ids, []string{"c b"}, []string{"c b"}},
 		{"totals lag", Knobs{TotalLag: 500 * time.Millisecond}, total, []string{"2"}, []string{"3"}},
 		{"totals off", Knobs{TotalOff: -5}, total, []string{"0"}, []string{"0"}},
-		{"retention", Knobs{Retention: 2}, page.ids, []string{"c b a"}, []string{"c b a"}}, // only creates count
-		{"a row without an id", Knobs{EmptyRow: true}, page.ids, []string{"c b a "}, []string{"c b a "}},
+		{"retention", Knobs{Retention: 2}, ids, []string{"c b a"}, []string{"c b a"}}, // only creates count
+		{"a row without an id", Knobs{EmptyRow: true}, ids, []string{"c b a "}, []string{"c b a "}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -365,6 +360,14 @@ func TestFailures(t *testing.T) {
 			})
 		})
 	}
+	t.Run("in turns", func(t *testing.T) {
+		inBubble(t, Knobs{ListFails: 1, FailsEvery: 3 * time.Second}, func(t *testing.T, _ *Service, c client) {
+			for second := range 12 {
+				assert.Equal(t, second%6 < 3, works(c, ""), second)
+				time.Sleep(time.Second)
+			}
+		})
+	})
 }
 
 func TestOthersChangeTheList(t *testing.T) {
@@ -375,7 +378,7 @@ func TestOthersChangeTheList(t *testing.T) {
 				s.Fill(20)
 				s.Apply(0, Change{ID: "scripted", Status: "waiting"})
 				time.Sleep(5 * minute)
-				text = c.list("limit=100").ids()
+				text = ids(c.list("limit=100"))
 				scripted, ok := s.Task("scripted")
 				require.True(t, ok)
 				assert.Equal(t, "waiting", scripted.Status)
@@ -430,8 +433,8 @@ func TestLatencyEndsWithTheContext(t *testing.T) {
 func TestBeforeSeesEachRequest(t *testing.T) {
 	inBubble(t, Knobs{}, func(t *testing.T, s *Service, c client) {
 		s.Before(func(r Request) { s.Apply(0, Change{ID: fmt.Sprintf("offset-%d", r.Offset), Status: "waiting"}) })
-		assert.Equal(t, "offset-0", c.list("").ids())
-		assert.Equal(t, "offset-0", c.list("offset=1").ids())
+		assert.Equal(t, "offset-0", ids(c.list("")))
+		assert.Equal(t, "offset-0", ids(c.list("offset=1")))
 	})
 }
 

@@ -83,7 +83,6 @@ func (s *Service) handle(now time.Time, r Request) outcome {
 	if out, refused := s.knobs.Quota.refuse(now); refused {
 		return out
 	}
-	failing := s.knobs.FailsFor == 0 || now.Sub(s.start) < s.knobs.FailsFor
 	switch {
 	case r.Kind == Other:
 		return refusal(http.StatusNotFound, `{"error_code":"APIGW.0101","error_msg":"The API does not exist"}`)
@@ -91,22 +90,45 @@ func (s *Service) handle(now time.Time, r Request) outcome {
 		return s.serveCreate(now, r)
 	case r.Limit < 0 || r.Limit > maxPage || r.Offset < 0:
 		return refusal(http.StatusBadRequest, errorBody("CDN.0001", "limit is 0 to 100, offset is not negative"))
-	case r.Kind == Lookup && failing && s.chance(s.answers, s.knobs.LookupFails),
-		r.Kind == List && failing && s.chance(s.answers, s.knobs.ListFails):
+	case s.isFailing(now, r.Kind):
 		return s.failure()
-	case r.Kind == Lookup:
-		tasks := []*Task{}
+	}
+	tasks, total := s.matching(now, r)
+	page := Page{total, rowsOf(s.page(tasks, r.Offset, r.Limit))}
+	if s.odd != nil {
+		all, _ := s.readAll(now)
+		s.odd(r, rowsOf(all), &page)
+	}
+	return page.outcome()
+}
+
+// isFailing reports whether a read fails now.
+func (s *Service) isFailing(now time.Time, kind Kind) bool {
+	k := s.knobs
+	if age := now.Sub(s.start); k.FailsFor > 0 && age >= k.FailsFor || k.FailsEvery > 0 && age/k.FailsEvery%2 == 0 {
+		return false
+	}
+	chance := k.ListFails
+	if kind == Lookup {
+		chance = k.LookupFails
+	}
+	return s.chance(s.answers, chance)
+}
+
+// matching returns the tasks that a list or a look-up by id is about, and their number as the service says it.
+func (s *Service) matching(now time.Time, r Request) (tasks []*Task, total int) {
+	if r.Kind == Lookup {
 		if task := s.readOne(now, r.ID); task != nil {
 			tasks = append(tasks, task)
 		}
-		return pageOf(s.page(tasks, r.Offset, r.Limit), len(tasks))
+		return tasks, len(tasks)
 	}
-	tasks, total := s.readAll(now)
+	tasks, total = s.readAll(now)
 	if r.Name != "" {
 		tasks = named(tasks, r.Name)
 		total = len(tasks)
 	}
-	return pageOf(s.page(tasks, r.Offset, r.Limit), total)
+	return tasks, total
 }
 
 func (s *Service) serveCreate(now time.Time, r Request) outcome {

@@ -62,24 +62,39 @@ func named(tasks []*Task, name string) []*Task {
 	return kept
 }
 
-type row struct {
+// Row is a task in a response. A nil time is absent.
+type Row struct {
 	TaskID       string `json:"task_id"`
 	TaskName     string `json:"task_name"`
 	Status       string `json:"status"`
 	DownloadLink string `json:"download_link,omitempty"`
-	CreateTime   int64  `json:"create_time,omitempty"`
-	UpdateTime   int64  `json:"update_time,omitempty"`
+	CreateTime   *int64 `json:"create_time,omitempty"`
+	UpdateTime   *int64 `json:"update_time,omitempty"`
 }
 
-func pageOf(tasks []*Task, total int) outcome {
-	rows := make([]row, 0, len(tasks))
+// Page is the response to a list or a look-up by id.
+type Page struct {
+	Total int   `json:"total"`
+	Data  []Row `json:"data"`
+}
+
+func rowsOf(tasks []*Task) []Row {
+	rows := make([]Row, 0, len(tasks))
 	for _, t := range tasks {
-		rows = append(rows, row{t.ID, t.Name, t.Status, t.Link, t.Created, t.Updated})
+		rows = append(rows, Row{t.ID, t.Name, t.Status, t.Link, timeOf(t.Created), timeOf(t.Updated)})
 	}
-	body, err := json.Marshal(struct {
-		Total int   `json:"total"`
-		Data  []row `json:"data"`
-	}{total, rows})
+	return rows
+}
+
+func timeOf(ms int64) *int64 {
+	if ms == 0 {
+		return nil
+	}
+	return &ms
+}
+
+func (p Page) outcome() outcome {
+	body, err := json.Marshal(p)
 	if err != nil {
 		return outcome{err: err}
 	}
