@@ -118,8 +118,8 @@ func (p *property) checkWatch(w *observedWatch, versions map[string][]servicemod
 			if v.Removed || v.ListedAt.IsZero() || v.At.Before(w.begin) {
 				continue
 			}
-			if v.Silent && v.At.Before(w.begin.Add(w.late+cycle)) {
-				continue
+			if v.Silent && (v.At.Before(w.begin.Add(w.late+cycle)) || i > 0 && all[i-1].Status == v.Status) {
+				continue // the watch may not have read the task before, or nothing has changed
 			}
 			shown := laterOf(v.ListedAt, w.begin.Add(w.late))
 			until := shown.Add(p.bound(longest, watches, shown))
