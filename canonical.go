@@ -67,8 +67,8 @@ func (p queryParameter) compare(other queryParameter) int {
 	return cmp.Or(strings.Compare(p.key, other.key), strings.Compare(p.value, other.value))
 }
 
-// appendCanonicalQueryString appends the parameters, sorted. It sorts before it encodes, as the official
-// SDK does; the encoded text has another order.
+// appendCanonicalQueryString appends the parameters, sorted and percent-encoded. It sorts before it encodes, as the
+// official SDK does: the encoded texts would sort in another order.
 func appendCanonicalQueryString(b []byte, rawQuery string) ([]byte, error) {
 	parameters := make([]queryParameter, 0, 8)
 	for rawQuery != "" {
@@ -95,7 +95,7 @@ func appendCanonicalQueryString(b []byte, rawQuery string) ([]byte, error) {
 	return b, nil
 }
 
-// signedHeader is a header that is signed: its name in lower case, and all its values.
+// signedHeader is a header that is signed: its name in lower case and all its values.
 type signedHeader struct {
 	name   string
 	values []string
@@ -131,7 +131,7 @@ func isSigned(name string) bool {
 	return !strings.Contains(name, "_")
 }
 
-// mergeSameName merges headers whose names differ in case only: they are one header on the wire.
+// mergeSameName merges headers whose names differ only in case: they are one header on the wire.
 func mergeSameName(headers []signedHeader) []signedHeader {
 	merged := headers[:1]
 	for _, header := range headers[1:] {
@@ -145,7 +145,7 @@ func mergeSameName(headers []signedHeader) []signedHeader {
 	return merged
 }
 
-// lowerCase returns what strings.ToLower returns, without an allocation for the most frequent names.
+// lowerCase is strings.ToLower without an allocation for the most frequent names.
 func lowerCase(name string) string {
 	switch name {
 	case headerSdkDate:
@@ -180,7 +180,7 @@ func appendCanonicalHeaders(b []byte, headers []signedHeader) ([]byte, error) {
 	return b, nil
 }
 
-// isLineBreak reports whether c ends a header, for net/http or for a server on the way.
+// isLineBreak reports whether c ends a header for net/http, a proxy or a server.
 func isLineBreak(c rune) bool { return c == '\r' || c == '\n' || c == 0 }
 
 // canonicalValues returns values sorted by their trimmed text, since white space around them is not sent.
@@ -202,14 +202,6 @@ func appendSignedHeaders(b []byte, headers []signedHeader) []byte {
 		b = append(b, header.name...)
 	}
 	return b
-}
-
-// hashedPayload returns the last line of the canonical request: a declared hash, or the body's.
-func hashedPayload(req *http.Request, headers []signedHeader) (string, error) {
-	if declared, _ := signedValue(headers, "x-sdk-content-sha256"); declared != "" {
-		return declared, nil
-	}
-	return hashedBody(req)
 }
 
 // signedValue returns the first value of the header with this lower-case name, and whether it is signed.

@@ -26,6 +26,9 @@ func TestHostIsSignedAsItIsSent(t *testing.T) {
 		"Host set":                        {urlHost: "192.0.2.1", host: "cdn.example.com", same: true},
 		"Host header, which no one sends": {urlHost: "cdn.example.com", header: http.Header{"Host": {"other.example.com"}}, same: true},
 		"port":                            {urlHost: "cdn.example.com:8443"},
+		"dot at the end":                  {urlHost: "cdn.example.com."},
+		"capitals":                        {urlHost: "CDN.example.com"},
+		"IPv6 address":                    {urlHost: "[::1]:443"},
 		"another Host":                    {urlHost: "cdn.example.com", host: "other.example.com"},
 	}
 	for name, test := range tests {
@@ -42,6 +45,21 @@ func TestHostInPunycodeIsSignedAsItIsSent(t *testing.T) {
 	req.Host = "xn--fiq228c.example.com"
 	require.NoError(t, testSigner.Sign(req, testTime))
 	requireVerified(t, server, req, "")
+}
+
+// net/http sends an empty host instead of one with a character that no host has.
+func TestHostIsRefusedIfNetHTTPSendsAnotherOne(t *testing.T) {
+	for c := range rune(0x80) {
+		if c == '%' { // begins a zone, which net/http removes only within brackets
+			continue
+		}
+		req := newTestRequest(t, http.MethodGet, "https://cdn.example.com/v1", "")
+		req.Host = "a" + string(c) + "b"
+		var wire strings.Builder
+		require.NoError(t, req.Write(&wire))
+		sent := strings.Contains(wire.String(), "\r\nHost: "+req.Host+"\r\n")
+		assert.Equal(t, sent, testSigner.Sign(req, testTime) == nil, "%q", c)
+	}
 }
 
 func TestSignatureDependsOnlyOnWhatIsSent(t *testing.T) {
@@ -111,7 +129,9 @@ func TestSignRefusesWhatCannotBeSigned(t *testing.T) {
 		"line feed at the end of a header": {header("X-A", "b\n"), "x-a"},
 		"zero byte in a header":            {header("X-A", "b\x00c"), "x-a"},
 		"line feed in the second value":    {header("X-A", "b", "c\nd"), "x-a"},
-		"line feed in the host":            {func(r *http.Request) { r.Host = "a\nb" }, "host"},
+		"line feed in the host":            {func(r *http.Request) { r.Host = "a\nb" }, `Host "a\nb": must have no character`},
+		"space in the host":                {func(r *http.Request) { r.Host = "a b" }, `Host "a b": must have no character`},
+		"path of a socket as the host":     {func(r *http.Request) { r.Host = "/run/cdn.sock" }, `Host "/run/cdn.sock": must have no character`},
 		"line feed in a declared hash":     {header("X-Sdk-Content-Sha256", "a\nb"), "x-sdk-content-sha256"},
 		"host that is not ASCII":           {func(r *http.Request) { r.Host = "中文.example.com:8443" }, `Host "中文.example.com:8443": must be in ASCII: give it in punycode`},
 		"URL's host that is not ASCII":     {func(r *http.Request) { r.URL.Host, r.Host = "bücher.example.com", "" }, `Host "bücher.example.com": must be in ASCII: give it in punycode`},

@@ -1,7 +1,7 @@
 package cdn
 
 import (
-	"bytes"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// The constants of the signing guide.
+// The algorithm, the format of dates and the headers of the signing guide.
 const (
 	signingAlgorithm = "SDK-HMAC-SHA256"
 	signingTime      = "20060102T150405Z"
@@ -20,41 +20,39 @@ const (
 	headerAuthorization = "Authorization"
 	headerSdkDate       = "X-Sdk-Date"
 	headerSecurityToken = "X-Security-Token"
-	headerContentSha256 = "X-Sdk-Content-Sha256"
-	unsignedPayload     = "UNSIGNED-PAYLOAD"
 )
-
-// maxSignedBody is the largest body, in bytes, that is read into memory to be signed or verified.
-const maxSignedBody = 32 << 20
 
 // Signer signs requests with SDK-HMAC-SHA256 and verifies the signatures of requests. It works on any
 // [http.Request], not only on this package's, and is safe for concurrent use.
 //
-// Printing, logging or marshalling a Signer shows the access key and never the secrets. The exception is
-// a Signer in an unexported field of a struct: fmt calls no methods there and prints everything.
+// Package fmt, package log/slog and encoders of JSON, XML and YAML show the access key of a Signer and never its
+// secrets. There are two exceptions. fmt prints all of a Signer in an unexported field of a struct, since it calls
+// no methods there. Package encoding/gob writes all fields.
 type Signer struct {
-	// AccessKey is the AK. It is sent with every request.
+	// AccessKey is the access key id (AK). It is sent with every request.
 	AccessKey string
-	// SecretKey is the SK. It is never sent.
+	// SecretKey is the secret access key (SK). It is never sent.
 	SecretKey string `json:"-" xml:"-" yaml:"-"`
-	// SecurityToken belongs to temporary credentials. It is empty for permanent credentials.
+	// SecurityToken is the token of temporary credentials, empty for permanent ones. It is sent with every
+	// request.
 	SecurityToken string `json:"-" xml:"-" yaml:"-"`
 }
 
 // Sign dates req with t and signs it. It sets X-Sdk-Date, Authorization and, if the signer has a token,
 // X-Security-Token. Earlier values of these are replaced. Do not change the request afterwards.
 //
-// Sign covers the method, the path, the query, the body, the host and the headers. These headers are not
-// signed, because proxies rewrite or drop them: Authorization, User-Agent, Accept, Accept-Encoding,
-// Connection, Content-Length, Content-Type and names with an underscore. Nor are those that net/http may
-// not send: Expect, Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding and Upgrade.
+// Sign covers the method, the path, the query, the body, the host and the headers. It does not sign these
+// headers, because proxies rewrite or drop them: Authorization, User-Agent, Accept, Accept-Encoding, Connection,
+// Content-Length, Content-Type and names with an underscore. Nor does it sign those that net/http may not send:
+// Expect, Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding and Upgrade.
 //
-// The body is read through GetBody and stays unread. A request without GetBody gets one, and up to 32 MiB
-// of body in memory. A header X-Sdk-Content-Sha256 is taken as the body's hash; the body is not read then.
+// Sign reads the body through GetBody, so the body stays unread. A request without GetBody gets one, and up to
+// 32 MiB of body in memory. If there is a header X-Sdk-Content-Sha256, its value is signed as the body's hash and
+// the body is not read.
 //
-// An error wraps [ErrInvalidParameter] if a key is blank, or if the URL, the host or a header cannot be
-// signed. If the body cannot be read, the reader's error is wrapped. A host is signed as it is sent: it
-// must be ASCII (punycode), and an IPv6 address must have no zone.
+// An error wraps [ErrInvalidParameter] if a key is empty or has a character that no key has, if the body has to be
+// held in memory and is larger than 32 MiB, or if the URL, the host or a header cannot be signed. Errors from
+// reading the body are wrapped. The host must be ASCII (punycode), and an IPv6 address must have no zone.
 func (s Signer) Sign(req *http.Request, t time.Time) error {
 	if err := s.sign(req, t); err != nil {
 		return fmt.Errorf("cdn: Sign: %w", err)
@@ -93,8 +91,8 @@ func (s Signer) sign(req *http.Request, t time.Time) error {
 	return nil
 }
 
-// removeSignature removes an earlier signature, in any spelling of its names: on the wire all spellings
-// are one header, and a second date or an old token must not be sent.
+// removeSignature removes the headers of an earlier signature, in any case of their names: the case does not count
+// on the wire, and a second date or an old token must not be sent.
 func removeSignature(header http.Header) {
 	for name := range header {
 		switch lowerCase(name) {
@@ -115,28 +113,11 @@ func appendStringToSign(b []byte, date string, canonicalRequest []byte) []byte {
 	return hex.AppendEncode(b, hashed[:])
 }
 
-// signature returns the hex HMAC of the string to sign.
+// signature returns the guide's signature: the HMAC of the string to sign, in hex.
 func (s Signer) signature(stringToSign []byte) []byte {
-	mac := hmacSha256(s.SecretKey, stringToSign)
-	return hex.AppendEncode(nil, mac[:])
-}
-
-// hmacSha256 returns the HMAC (RFC 2104) that crypto/hmac returns, without its six allocations.
-func hmacSha256(key string, message []byte) [sha256.Size]byte {
-	if len(key) > sha256.BlockSize {
-		hashed := sha256.Sum256([]byte(key))
-		key = string(hashed[:])
-	}
-	inner := make([]byte, sha256.BlockSize, sha256.BlockSize+128)
-	outer := make([]byte, sha256.BlockSize, sha256.BlockSize+sha256.Size)
-	copy(inner, key)
-	copy(outer, key)
-	for i := range inner {
-		inner[i] ^= 0x36
-		outer[i] ^= 0x5c
-	}
-	hashed := sha256.Sum256(append(inner, message...))
-	return sha256.Sum256(append(outer, hashed[:]...))
+	mac := hmac.New(sha256.New, []byte(s.SecretKey))
+	mac.Write(stringToSign)
+	return hex.AppendEncode(nil, mac.Sum(nil))
 }
 
 // authorization returns the value of the Authorization header.
@@ -173,15 +154,16 @@ func (s Signer) validate() error {
 	return validateKey("SecurityToken", s.SecurityToken)
 }
 
-// validateKey refuses keys with a character that no key has. The usual cause is a line break that was
-// copied with the key; the service would only refuse the signature. The error does not show the key.
+// validateKey refuses a key with a character that no key has. The usual cause is a line break or a quote that was
+// copied with the key. Its signature would be refused, and five of these lock the access key. The error does not
+// show the key.
 func validateKey(name, key string) error {
 	if key == "" {
 		return fmt.Errorf("%w: %s is empty", ErrInvalidParameter, name)
 	}
 	for i := range len(key) {
-		if key[i] <= ' ' || key[i] > '~' || key[i] == ',' {
-			return fmt.Errorf("%w: %s has a character that no key has (white space, a comma, a control or non-ASCII character) at byte %d",
+		if key[i] <= ' ' || key[i] > '~' || strings.IndexByte(`,"'`, key[i]) >= 0 {
+			return fmt.Errorf("%w: %s has a character that no key has (white space, a comma, a quote, a control or non-ASCII character) at byte %d",
 				ErrInvalidParameter, name, i)
 		}
 	}
@@ -190,14 +172,19 @@ func validateKey(name, key string) error {
 
 // validateHost refuses a host that net/http would change before it sends it.
 func validateHost(host string) error {
-	if !isASCII(host) {
+	switch {
+	case !isASCII(host):
 		return invalid("Host", host, "must be in ASCII: give it in punycode")
-	}
-	if strings.Contains(host, "%") {
+	case strings.Contains(host, "%"):
 		return invalid("Host", host, "must have no zone (what follows the %)")
+	case strings.ContainsFunc(host, isNeverInHost):
+		return invalid("Host", host, "must have no character that no host has, such as a space or a slash")
 	}
 	return nil
 }
+
+// isNeverInHost reports whether net/http sends an empty host instead of one with c.
+func isNeverInHost(c rune) bool { return c <= ' ' || strings.ContainsRune("\"#/<>?@\\^`{|}\x7f", c) }
 
 // requestHost returns the host that net/http sends with req, or received with it.
 func requestHost(req *http.Request) string {
@@ -205,46 +192,4 @@ func requestHost(req *http.Request) string {
 		return req.Host
 	}
 	return req.URL.Host
-}
-
-// emptyBodySha256 is hex(SHA-256("")).
-const emptyBodySha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-
-// hashedBody returns hex(SHA-256(body)). The body can be read afterwards as before.
-func hashedBody(req *http.Request) (string, error) {
-	if req.Body == nil || req.Body == http.NoBody {
-		return emptyBodySha256, nil
-	}
-	if req.GetBody == nil {
-		if err := bufferBody(req); err != nil {
-			return "", err
-		}
-	}
-	body, err := req.GetBody()
-	if err != nil {
-		return "", fmt.Errorf("read the body: %w", err)
-	}
-	defer body.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, body); err != nil {
-		return "", fmt.Errorf("read the body: %w", err)
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
-}
-
-// bufferBody reads the body into memory and sets GetBody, so that the body can be read more than once.
-func bufferBody(req *http.Request) error {
-	data, err := io.ReadAll(io.LimitReader(req.Body, maxSignedBody+1))
-	if err != nil {
-		return fmt.Errorf("read the body: %w", err)
-	}
-	if len(data) > maxSignedBody {
-		return fmt.Errorf("%w: the body is larger than %d bytes", ErrInvalidParameter, maxSignedBody)
-	}
-	if err := req.Body.Close(); err != nil {
-		return fmt.Errorf("read the body: %w", err)
-	}
-	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
-	req.Body, err = req.GetBody()
-	return err
 }

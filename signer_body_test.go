@@ -173,6 +173,13 @@ func TestBodyIsBufferedUpToALimit(t *testing.T) {
 			}
 			require.ErrorIs(t, err, ErrInvalidParameter)
 			assert.Contains(t, err.Error(), "33554432 bytes")
+
+			req.Body = nil
+			require.NoError(t, testSigner.Sign(req, testTime))
+			req.Body = io.NopCloser(io.LimitReader(zeros{}, test.size))
+			err = testSigner.Verify(req, testTime)
+			require.ErrorIs(t, err, ErrInvalidParameter)
+			assert.NotErrorIs(t, err, ErrUnauthorized)
 		})
 	}
 }

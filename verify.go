@@ -15,17 +15,17 @@ import (
 // clockWindow is the most that a request's date may differ from the verifier's clock, either way.
 const clockWindow = 15 * time.Minute
 
-// Verify returns nil if req has this signer's signature and a date within 15 minutes of now, as the API
-// gateway requires. It goes by the request's own list of signed headers. The list must contain X-Sdk-Date
-// and, if the request has one, X-Security-Token, which must be the signer's. Signatures and tokens are
-// compared in constant time.
+// Verify returns nil if req has this signer's signature and a date within 15 minutes of now, as the API gateway
+// requires. The request's own list of signed headers counts. It must have X-Sdk-Date, and X-Security-Token if the
+// request or the signer has a token. Signatures and tokens are compared in constant time.
 //
-// Up to 32 MiB of body are read into memory and put back; [http.MaxBytesReader] sets a lower limit. The
-// body is not read if a signed X-Sdk-Content-Sha256 is UNSIGNED-PAYLOAD, which the official SDKs send
-// with bodies other than JSON.
+// Verify reads up to 32 MiB of body into memory and puts it back; [http.MaxBytesReader] sets a lower limit. It does
+// not read the body if a signed X-Sdk-Content-Sha256 is UNSIGNED-PAYLOAD, which the official SDKs send with bodies
+// other than JSON.
 //
-// An error wraps [ErrUnauthorized] if the request is refused, and [ErrInvalidParameter] if the signer's
-// own keys are blank. If the body cannot be read, the reader's error is wrapped.
+// An error wraps [ErrUnauthorized] if the request is refused. It wraps [ErrInvalidParameter] if the body is larger
+// than 32 MiB, or if a key of the signer is empty or has a character that no key has. Errors from reading the body
+// are wrapped.
 func (s Signer) Verify(req *http.Request, now time.Time) error {
 	if err := s.verify(req, now); err != nil {
 		return fmt.Errorf("cdn: Verify: %w", err)
@@ -33,7 +33,7 @@ func (s Signer) Verify(req *http.Request, now time.Time) error {
 	return nil
 }
 
-// verify checks what needs no body first, then signs the request again and compares.
+// verify checks everything but the body first. Then it signs the request again and compares the signatures.
 func (s Signer) verify(req *http.Request, now time.Time) error {
 	if err := s.validate(); err != nil {
 		return err
@@ -77,7 +77,7 @@ type authorization struct {
 	signature     string
 }
 
-// parseAuthorization parses the values of the Authorization header, which must be one.
+// parseAuthorization parses the values of the Authorization header. There must be one.
 func parseAuthorization(values []string) (authorization, error) {
 	if len(values) != 1 {
 		return authorization{}, refused(fmt.Sprintf("%d Authorization headers, not one", len(values)))
@@ -115,7 +115,7 @@ func checkSignedNames(names []string) error {
 	return nil
 }
 
-// signedHeaders returns the headers of req with these names. All must be there.
+// signedHeaders returns the headers of req with these names. An error names a missing one.
 func signedHeaders(req *http.Request, names []string) ([]signedHeader, error) {
 	headers := make([]signedHeader, 0, len(names))
 	for _, name := range names {
@@ -147,7 +147,7 @@ func verifiedDate(headers []signedHeader, now time.Time) (string, error) {
 	return date, nil
 }
 
-// verifyToken refuses a token that is not the signer's, and the lack of one that the signer has.
+// verifyToken refuses a token that is not the signer's, and a missing one if the signer has a token.
 func (s Signer) verifyToken(req *http.Request, headers []signedHeader) error {
 	sent := req.Header.Values(headerSecurityToken)
 	if len(sent) == 0 && s.SecurityToken == "" {
@@ -163,8 +163,8 @@ func (s Signer) verifyToken(req *http.Request, headers []signedHeader) error {
 	return nil
 }
 
-// verifiedPayload returns the payload line of the canonical request. It refuses a declared hash that is
-// not the body's.
+// verifiedPayload returns the last line of the canonical request. It refuses a signed X-Sdk-Content-Sha256 that is
+// not the hash of the body.
 func verifiedPayload(req *http.Request, headers []signedHeader) (string, error) {
 	declared, ok := signedValue(headers, "x-sdk-content-sha256")
 	if declared == unsignedPayload {

@@ -81,6 +81,38 @@ func TestServerVerifiesWhatWasSignedAndSent(t *testing.T) {
 	}
 }
 
+func TestServerVerifiesTheHostAsItIsSent(t *testing.T) {
+	server := verifyServer(t, testSigner, func() time.Time { return testTime })
+	for _, host := range []string{"cdn.example.com", "cdn.example.com:443", "CDN.Example.COM", "cdn.example.com.", "[2001:DB8::1]:80", "a_b", "a;b=(c)"} {
+		req := newTestRequest(t, http.MethodGet, server.URL+"/v1", "")
+		req.Host = host
+		require.NoError(t, testSigner.Sign(req, testTime))
+		requireVerified(t, server, req, "")
+	}
+}
+
+// The same request value is signed and sent again, as a retry does.
+func TestServerVerifiesASecondUseOfTheRequest(t *testing.T) {
+	now := testTime
+	server := verifyServer(t, testTemporary, func() time.Time { return now })
+	for name, body := range map[string]io.Reader{
+		"length known": strings.NewReader("content"),
+		"chunked":      io.MultiReader(strings.NewReader("con"), strings.NewReader("tent")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			req, err := http.NewRequest(http.MethodPost, server.URL+"/v1?a=b", body)
+			require.NoError(t, err)
+			for range 2 {
+				now = now.Add(time.Hour)
+				require.NoError(t, testTemporary.Sign(req, now))
+				requireVerified(t, server, req, "content")
+				req.Body, err = req.GetBody()
+				require.NoError(t, err)
+			}
+		})
+	}
+}
+
 func TestServerVerifiesHopByHopHeaders(t *testing.T) {
 	const upgrade = "Upgrade" // of it, net/http's HTTP/2 takes an empty value only
 	header := http.Header{
