@@ -17,16 +17,16 @@ type fetchFunc func(context.Context) (credentials, error)
 // place is a source of credentials that may be configured.
 type place struct {
 	name string
-	// open reads how the source is configured, without requests, and returns how to fetch from it. An error
-	// wraps errNotSet if it is not configured, and ErrInvalidParameter if it is, but cannot be used.
+	// open reads the source's configuration, without requests, and returns how to fetch from it. An error wraps
+	// errNotSet if the source is not configured, and ErrInvalidParameter if its configuration is unusable.
 	open func() (fetchFunc, error)
 }
 
 // errNotSet reports that a source is not configured.
 var errNotSet = errors.New("not set")
 
-// credentialSource returns the source of the client's credentials: those of an option, or else of the first
-// place that is configured. now is the clock that expiry is judged by.
+// credentialSource returns the source of the client's credentials: an option's, or the first place that is
+// configured. now is the clock that expiry is judged by.
 func (o *options) credentialSource(now func() time.Time) *credentialSource {
 	s := &credentialSource{now: now, logger: o.logger}
 	switch {
@@ -54,8 +54,8 @@ func (o *options) places() []place {
 	}
 }
 
-// searchOnce returns a function that searches the places until one has given credentials, and from then on fetches
-// from that one only. The function is not safe for concurrent use.
+// searchOnce returns a fetchFunc that searches the places until one gives credentials, and then fetches from that
+// one only. The fetchFunc is not safe for concurrent use.
 func searchOnce(places func() []place) fetchFunc {
 	var found fetchFunc
 	return func(ctx context.Context) (credentials, error) {
@@ -68,27 +68,26 @@ func searchOnce(places func() []place) fetchFunc {
 	}
 }
 
-// search fetches from the first place that is configured. If that fails, the search ends with an error and never
-// goes on to another identity. The error wraps ErrNoCredentials only if no place is configured.
+// search fetches from the first place that is configured, and returns how to fetch from it again. If that place
+// fails, the search ends with its error: the client never falls back to another identity. The error wraps
+// ErrNoCredentials only if no place is configured.
 func search(ctx context.Context, places []place) (fetchFunc, credentials, error) {
 	var misses []string
 	for _, place := range places {
 		fetch, err := place.open()
+		var fetched credentials
 		if err == nil {
-			fetch = named(place.name, fetch)
-			var fetched credentials
-			if fetched, err = fetch(ctx); err == nil {
-				return fetch, fetched, nil
-			}
-			if !errors.Is(err, errNoMetadata) {
-				return nil, credentials{}, err
-			}
-			err = errors.Unwrap(err)
+			fetched, err = fetch(ctx)
 		}
-		if !errors.Is(err, errNotSet) && !errors.Is(err, errNoMetadata) {
+		switch {
+		case err == nil:
+			fetched.source = place.name
+			return named(place.name, fetch), fetched, nil
+		case errors.Is(err, errNotSet), errors.Is(err, errNoMetadata):
+			misses = append(misses, place.name+": "+redact.Excerpt(err.Error(), redact.Short))
+		default:
 			return nil, credentials{}, fmt.Errorf("credentials: %s: %w", place.name, err)
 		}
-		misses = append(misses, place.name+": "+redact.Excerpt(err.Error(), redact.Short))
 	}
 	return nil, credentials{}, fmt.Errorf("%w: %s", ErrNoCredentials, strings.Join(misses, "; "))
 }
@@ -98,7 +97,7 @@ func named(source string, fetch fetchFunc) fetchFunc {
 	return func(ctx context.Context) (credentials, error) {
 		fetched, err := fetch(ctx)
 		if err != nil {
-			return credentials{}, fmt.Errorf("fetch credentials: %s: %w", source, err)
+			return credentials{}, fmt.Errorf("credentials: %s: %w", source, err)
 		}
 		fetched.source = source
 		return fetched, nil
@@ -146,19 +145,25 @@ func (o *options) openProfile(f *fetcher) (fetchFunc, error) {
 // openKeys reads a pair of keys, and the token and account id beside it, by their names in a source. There is no
 // account id if its name is "".
 func openKeys(lookup func(string) string, ak, sk, token, domain string) (fetchFunc, error) {
-	signer := Signer{AccessKey: lookup(ak), SecretKey: lookup(sk), SecurityToken: lookup(token)}
-	err := checkPair(ak, signer.AccessKey, sk, signer.SecretKey)
-	switch {
-	case errors.Is(err, errNotSet) && signer.SecurityToken != "":
+	keys := credentials{
+		signer:   Signer{AccessKey: lookup(ak), SecretKey: lookup(sk), SecurityToken: lookup(token)},
+		domainID: lookup(domain),
+	}
+	err := checkPair(ak, keys.signer.AccessKey, sk, keys.signer.SecretKey)
+	if errors.Is(err, errNotSet) && keys.signer.SecurityToken != "" {
 		return nil, fmt.Errorf("%w: %s and %s are not set while %s is", ErrInvalidParameter, ak, sk, token)
-	case err != nil:
+	}
+	if err != nil {
 		return nil, err
 	}
-	if err := signer.validate(); err != nil {
-		return nil, err
+	for _, part := range []struct{ name, value string }{
+		{ak, keys.signer.AccessKey}, {sk, keys.signer.SecretKey}, {token, keys.signer.SecurityToken}, {domain, keys.domainID},
+	} {
+		if err := validateOptional(part.name, part.value); err != nil {
+			return nil, err
+		}
 	}
-	domainID := lookup(domain)
-	return fixed(credentials{signer: signer, domainID: domainID}), validateDomain(domain, domainID)
+	return fixed(keys), nil
 }
 
 // openFederation reads what an id token needs, by the names in a source. endpoint is the source's own identity
@@ -179,10 +184,11 @@ func (o *options) openFederation(
 	if err := validateKey(provider, exchange.provider); err != nil {
 		return nil, err
 	}
-	return exchange.fetch, validateDomain(domain, exchange.domain)
+	return exchange.fetch, validateOptional(domain, exchange.domain)
 }
 
-// checkPair returns errNotSet if neither value is set, and an error that names the one that is missing.
+// checkPair returns errNotSet if neither value is set. If one is missing, the error names it and wraps
+// ErrInvalidParameter.
 func checkPair(nameA, a, nameB, b string) error {
 	switch {
 	case a == "" && b == "":
@@ -195,10 +201,10 @@ func checkPair(nameA, a, nameB, b string) error {
 	return nil
 }
 
-// validateDomain refuses an account id that no header can hold. It may be empty.
-func validateDomain(name, id string) error {
-	if id == "" {
+// validateOptional validates a key or an account id that may be empty.
+func validateOptional(name, value string) error {
+	if value == "" {
 		return nil
 	}
-	return validateKey(name, id)
+	return validateKey(name, value)
 }

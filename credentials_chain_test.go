@@ -154,11 +154,16 @@ func TestChain_unusable_source_ends_the_search(t *testing.T) {
 		"CLOUD_SDK_SECURITY_TOKEN only": {env("CLOUD_SDK_SECURITY_TOKEN", securityToken), cloud, "CLOUD_SDK_AK and CLOUD_SDK_SK are not set while CLOUD_SDK_SECURITY_TOKEN is"},
 		"HUAWEICLOUD_SDK_AK only":       {env("HUAWEICLOUD_SDK_AK", secretKey), official, "HUAWEICLOUD_SDK_SK is not set"},
 		"HUAWEICLOUD_SDK_SK only":       {env("HUAWEICLOUD_SDK_SK", secretKey), official, "HUAWEICLOUD_SDK_AK is not set"},
-		"secret key with a line break":  {env("CLOUD_SDK_AK", "AK", "CLOUD_SDK_SK", secretKey+"\n"), cloud, "SecretKey"},
-		"secret key with a space":       {env("CLOUD_SDK_AK", "AK", "CLOUD_SDK_SK", secretKey[:9]+" "+secretKey[9:]), cloud, "SecretKey"},
-		"access key with a line break":  {env("CLOUD_SDK_AK", "AK\n", "CLOUD_SDK_SK", secretKey), cloud, "AccessKey"},
-		"token with a line break":       {env("CLOUD_SDK_AK", "AK", "CLOUD_SDK_SK", secretKey, "CLOUD_SDK_SECURITY_TOKEN", securityToken+"\r\n"), cloud, "SecurityToken"},
-		"secret key of the SDK's":       {env("HUAWEICLOUD_SDK_AK", "AK", "HUAWEICLOUD_SDK_SK", secretKey+"\n"), official, "SecretKey"},
+		"secret key with a line break":  {env("CLOUD_SDK_AK", "AK", "CLOUD_SDK_SK", secretKey+"\n"), cloud, "CLOUD_SDK_SK has a character"},
+		"secret key with a space":       {env("CLOUD_SDK_AK", "AK", "CLOUD_SDK_SK", secretKey[:9]+" "+secretKey[9:]), cloud, "CLOUD_SDK_SK has a character"},
+		"secret key in quotes":          {env("CLOUD_SDK_AK", "AK", "CLOUD_SDK_SK", `"`+secretKey+`"`), cloud, "CLOUD_SDK_SK has a character"},
+		"secret key in single quotes":   {env("CLOUD_SDK_AK", "AK", "CLOUD_SDK_SK", "'"+secretKey+"'"), cloud, "CLOUD_SDK_SK has a character"},
+		"secret key after a BOM":        {env("CLOUD_SDK_AK", "AK", "CLOUD_SDK_SK", "\ufeff"+secretKey), cloud, "CLOUD_SDK_SK has a character"},
+		"access key with a line break":  {env("CLOUD_SDK_AK", "AK\n", "CLOUD_SDK_SK", secretKey), cloud, "CLOUD_SDK_AK has a character"},
+		"access key of white space":     {env("CLOUD_SDK_AK", " ", "CLOUD_SDK_SK", secretKey), cloud, "CLOUD_SDK_AK has a character"},
+		"token with a line break":       {env("CLOUD_SDK_AK", "AK", "CLOUD_SDK_SK", secretKey, "CLOUD_SDK_SECURITY_TOKEN", securityToken+"\r\n"), cloud, "CLOUD_SDK_SECURITY_TOKEN has a character"},
+		"token of white space":          {env("CLOUD_SDK_AK", "AK", "CLOUD_SDK_SK", secretKey, "CLOUD_SDK_SECURITY_TOKEN", " "), cloud, "CLOUD_SDK_SECURITY_TOKEN has a character"},
+		"secret key of the SDK's":       {env("HUAWEICLOUD_SDK_AK", "AK", "HUAWEICLOUD_SDK_SK", secretKey+"\n"), official, "HUAWEICLOUD_SDK_SK has a character"},
 		"account id with a line break":  {env("HUAWEICLOUD_SDK_AK", "AK", "HUAWEICLOUD_SDK_SK", secretKey, "HUAWEICLOUD_SDK_DOMAIN_ID", "a\nb"), official, "HUAWEICLOUD_SDK_DOMAIN_ID"},
 		"id token without its file":     {env("HUAWEICLOUD_SDK_IDP_ID", "provider"), federal, "HUAWEICLOUD_SDK_ID_TOKEN_FILE is not set while HUAWEICLOUD_SDK_IDP_ID is"},
 		"id token without its provider": {env("HUAWEICLOUD_SDK_ID_TOKEN_FILE", "/f"), federal, "HUAWEICLOUD_SDK_IDP_ID is not set while HUAWEICLOUD_SDK_ID_TOKEN_FILE is"},
@@ -166,7 +171,7 @@ func TestChain_unusable_source_ends_the_search(t *testing.T) {
 			env("HUAWEICLOUD_SDK_IDP_ID", "provider", "HUAWEICLOUD_SDK_AK", "AK", "HUAWEICLOUD_SDK_SK", secretKey), federal, "HUAWEICLOUD_SDK_ID_TOKEN_FILE is not set",
 		},
 		"id token file missing": {
-			env("HUAWEICLOUD_SDK_IDP_ID", "provider", "HUAWEICLOUD_SDK_ID_TOKEN_FILE", "/nowhere/token"), federal, "open /nowhere/token: ",
+			env("HUAWEICLOUD_SDK_IDP_ID", "provider", "HUAWEICLOUD_SDK_ID_TOKEN_FILE", "/nowhere/token"), federal, "stat /nowhere/token: ",
 		},
 		"identity service not a URL": {
 			func(t *testing.T) {
@@ -186,10 +191,12 @@ func TestChain_unusable_source_ends_the_search(t *testing.T) {
 		"file with an open quote":   {file("[global]\nak = AK\nsk = `" + secretKey + "\n"), "file ", "line 3"},
 		"file with a long string":   {file("[global]\nak = AK\nsk = \"\"\"" + secretKey + "\n\"\"\"\n"), "file ", "line 3"},
 		"file with a split value":   {file("[global]\nak = AK\nsk = " + secretKey + "\\\nmore\n"), "file ", "line 3"},
-		"file with a space in sk":   {file("[global]\nak = AK\nsk = " + secretKey + " more\n"), "file ", "SecretKey"},
+		"file with a space in sk":   {file("[global]\nak = AK\nsk = " + secretKey + " more\n"), "file ", "sk has a character"},
 		"file that is not UTF-8":    {file("[global]\nak = AK\nsk = \xff\n"), "file ", "UTF-8"},
 		"file missing":              {env(profileVariable, "/nowhere/credentials"), "file /nowhere/credentials: ", "no such file"},
-		"file is a folder":          {func(t *testing.T) { t.Setenv(profileVariable, t.TempDir()) }, "file ", "is a directory"},
+		"file is a folder":          {func(t *testing.T) { t.Setenv(profileVariable, t.TempDir()) }, "file ", "not a regular file"},
+		"file larger than 1 MiB":    {func(t *testing.T) { require.NoError(t, os.Truncate(setProfile(t, ""), 1<<30)) }, "file ", "larger than 1048576 bytes"},
+		"file of two lines in path": {env(profileVariable, "/nowhere/credentials\n"), "file /nowhere/credentials: ", `the path "/nowhere/credentials\n" has a control character`},
 		"HOME not set":              {env("HOME", ""), "file ~/.huaweicloud/credentials: ", "HOME"},
 		"default file without sk": {
 			func(t *testing.T) {
@@ -199,7 +206,8 @@ func TestChain_unusable_source_ends_the_search(t *testing.T) {
 		},
 		"pod without its token file": {env(podURL, "http://169.254.170.23/"), podName, podTokenFile + " is not set while " + podURL + " is"},
 		"pod without its URI":        {env(podTokenFile, "/f"), podName, podURL + " is not set while " + podTokenFile + " is"},
-		"pod token file missing":     {env(podURL, "http://169.254.170.23/", podTokenFile, "/nowhere/token"), podName, "open /nowhere/token: "},
+		"pod token file missing":     {env(podURL, "http://169.254.170.23/", podTokenFile, "/nowhere/token"), podName, "stat /nowhere/token: "},
+		"pod token file is a folder": {env(podURL, "http://169.254.170.23/", podTokenFile, "/"), podName, "not a regular file"},
 		"pod URI with a password":    {env(podURL, "http://user:"+secretKey+"@169.254.170.23/", podTokenFile, "/f"), podName, "user or password"},
 		"pod URI of another host":    {env(podURL, "http://agent.example.com/", podTokenFile, "/f"), podName, "https"},
 		"pod URI not a URL":          {env(podURL, "169.254.170.23", podTokenFile, "/f"), podName, "not a URL"},
@@ -249,7 +257,7 @@ func TestChain_no_source_configured(t *testing.T) {
 		"environment CLOUD_SDK_AK, CLOUD_SDK_SK: not set",
 		"environment HUAWEICLOUD_SDK_IDP_ID, HUAWEICLOUD_SDK_ID_TOKEN_FILE: not set",
 		"environment HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK: not set",
-		"file ~/.huaweicloud/credentials: not set: open ", "no such file or directory",
+		"file ~/.huaweicloud/credentials: not set: stat ", "no such file or directory",
 		"pod identity HC_CONTAINER_CREDENTIALS_FULL_URI: not set",
 		"instance metadata 169.254.169.254: not there: status 404 Not Found",
 	} {
@@ -267,6 +275,28 @@ func TestChain_default_file_of_other_services_is_not_configured(t *testing.T) {
 	requireAccessKey(t, newSource(t), "AKMETADATA")
 }
 
+// The home directory of a system user may be no directory.
+func TestChain_default_file_below_a_file_is_not_configured(t *testing.T) {
+	emptyEnvironment(t)
+	i := newInstance(t)
+	t.Setenv("HOME", writeIDToken(t))
+	testSources(i)[4].set(t)
+	requireAccessKey(t, newSource(t), "AKMETADATA")
+}
+
+// docker and Kubernetes set a variable to nothing if its value is missing.
+func TestChain_empty_variables_are_not_set(t *testing.T) {
+	emptyEnvironment(t)
+	i := newInstance(t)
+	for _, name := range environment {
+		if name != "HOME" {
+			t.Setenv(name, "")
+		}
+	}
+	testSources(i)[3].set(t)
+	requireAccessKey(t, newSource(t), "AKPOD")
+}
+
 func TestChain_no_metadata_service(t *testing.T) {
 	emptyEnvironment(t)
 	newInstance(t)
@@ -281,7 +311,7 @@ func TestChain_no_metadata_service(t *testing.T) {
 	setPod(t)
 	_, err = newSource(t).get(t.Context())
 	assert.NotErrorIs(t, err, ErrNoCredentials)
-	assert.EqualError(t, err, "fetch credentials: pod identity HC_CONTAINER_CREDENTIALS_FULL_URI: connection refused")
+	assert.EqualError(t, err, "credentials: pod identity HC_CONTAINER_CREDENTIALS_FULL_URI: connection refused")
 }
 
 func TestNothingIsLookedForBeforeTheFirstCall(t *testing.T) {
@@ -352,7 +382,7 @@ func TestChain_failure_at_start_never_changes_the_identity(t *testing.T) {
 		i.pod = inTurn(unavailable, unavailable, unavailable, unavailable, replying(podJSON("AKPOD", later)))
 		s := newSource(t)
 		_, err := s.get(t.Context())
-		require.EqualError(t, err, "fetch credentials: "+podName+": status 503 Service Unavailable (4 attempts)")
+		require.EqualError(t, err, "credentials: "+podName+": status 503 Service Unavailable (4 attempts)")
 		requireAccessKey(t, s, "AKPOD")
 	})
 	t.Run("metadata", func(t *testing.T) {
@@ -361,7 +391,7 @@ func TestChain_failure_at_start_never_changes_the_identity(t *testing.T) {
 		i.metadata = inTurn(unavailable, unavailable, unavailable, unavailable, replying(metadataJSON("AKMETADATA", later)))
 		s := newSource(t)
 		_, err := s.get(t.Context())
-		require.EqualError(t, err, "fetch credentials: "+metadataName+": status 503 Service Unavailable (4 attempts)")
+		require.EqualError(t, err, "credentials: "+metadataName+": status 503 Service Unavailable (4 attempts)")
 		assert.NotErrorIs(t, err, ErrNoCredentials)
 		requireAccessKey(t, s, "AKMETADATA")
 	})

@@ -24,8 +24,8 @@ type federation struct {
 	provider, tokenFile, domain string
 }
 
-// identityEndpoint returns the endpoint of the identity service: configured, or the one of
-// HUAWEICLOUD_SDK_IAM_ENDPOINT, or the site's. An id token must not reach another site.
+// identityEndpoint returns the endpoint of the identity service: configured if it is not empty, or else that of
+// HUAWEICLOUD_SDK_IAM_ENDPOINT, or else the site's. An id token must not reach another site.
 func (o *options) identityEndpoint(configured string) string {
 	if endpoint := firstOf(configured, os.Getenv("HUAWEICLOUD_SDK_IAM_ENDPOINT")); endpoint != "" {
 		return endpoint
@@ -36,13 +36,23 @@ func (o *options) identityEndpoint(configured string) string {
 	return "https://iam.myhuaweicloud.com"
 }
 
-// inEurope reports whether the client calls the European site.
+// inEurope reports whether the client calls the European site. The region decides if the endpoint is not one of
+// the vendor's, such as a proxy of the user's.
 func (o *options) inEurope() bool {
-	if o.endpoint == "" {
-		return o.region == "eu-west-101"
+	address := o.endpoint
+	if address == "" {
+		address, _, _ = regionEndpoint(o.region) // the calls of the client report its error
 	}
-	u, err := parseEndpoint(o.endpoint, true)
-	return err == nil && strings.HasSuffix(strings.ToLower(u.Hostname()), ".myhuaweicloud.eu")
+	if u, err := parseEndpoint(address, true); err == nil {
+		host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+		switch {
+		case strings.HasSuffix(host, ".myhuaweicloud.eu"):
+			return true
+		case strings.HasSuffix(host, ".myhuaweicloud.com"):
+			return false
+		}
+	}
+	return o.region == "eu-west-101"
 }
 
 // fetch exchanges the id token in the file for a token, and the token for credentials.

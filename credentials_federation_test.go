@@ -36,7 +36,7 @@ func TestIDToken_failed_exchange_ends_the_search(t *testing.T) {
 	setProfile(t, "[global]\nak = OTHER\nsk = sk\n")
 	s := newSource(t, WithHTTPClient(iam.Client()))
 	_, err := s.get(t.Context())
-	require.EqualError(t, err, "fetch credentials: environment HUAWEICLOUD_SDK_IDP_ID, HUAWEICLOUD_SDK_ID_TOKEN_FILE: "+
+	require.EqualError(t, err, "credentials: environment HUAWEICLOUD_SDK_IDP_ID, HUAWEICLOUD_SDK_ID_TOKEN_FILE: "+
 		"exchange the id token at "+iam.URL+": status 503 Service Unavailable (4 attempts)")
 	assert.NotErrorIs(t, err, ErrNoCredentials)
 
@@ -81,6 +81,10 @@ func TestIDToken_identity_service_of_the_site(t *testing.T) {
 		"eu-west-101":               {[]Option{WithRegion("eu-west-101")}, "", europe},
 		"European endpoint":         {[]Option{WithEndpoint("cdn.myhuaweicloud.eu")}, "", europe},
 		"endpoint before region":    {[]Option{WithRegion("eu-west-101"), WithEndpoint("https://cdn.myhuaweicloud.com")}, "", usual},
+		"European, dot at the end":  {[]Option{WithEndpoint("cdn.MyHuaweiCloud.eu.")}, "", europe},
+		"European, by a proxy":      {[]Option{WithRegion("eu-west-101"), WithEndpoint("https://proxy.example.com")}, "", europe},
+		"usual, by a proxy":         {[]Option{WithEndpoint("https://proxy.example.com")}, "", usual},
+		"override":                  {[]Option{WithRegion("my-europe")}, "", europe},
 		"variable":                  {nil, "https://iam.example.com", "https://iam.example.com"},
 		"variable without a scheme": {[]Option{WithRegion("eu-west-101")}, "iam.example.com", "https://iam.example.com"},
 	}
@@ -90,6 +94,7 @@ func TestIDToken_identity_service_of_the_site(t *testing.T) {
 			t.Setenv("HUAWEICLOUD_SDK_IDP_ID", "provider")
 			t.Setenv("HUAWEICLOUD_SDK_ID_TOKEN_FILE", writeIDToken(t))
 			t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", test.variable)
+			t.Setenv("HUAWEICLOUD_SDK_REGION_CDN_MY_EUROPE", "https://cdn.my-europe.myhuaweicloud.eu")
 			hosts := map[string]bool{}
 			fake := roundTripper(func(r *http.Request) (*http.Response, error) {
 				hosts[r.URL.Scheme+"://"+r.URL.Host] = true
@@ -174,7 +179,7 @@ func TestIDToken_transport_errors(t *testing.T) {
 			t.Setenv("HUAWEICLOUD_SDK_IAM_ENDPOINT", "https://iam.example.com")
 			failing := roundTripper(func(*http.Request) (*http.Response, error) { return nil, test.err })
 			_, err := newSource(t, WithHTTPClient(&http.Client{Transport: failing})).get(t.Context())
-			assert.EqualError(t, err, "fetch credentials: environment HUAWEICLOUD_SDK_IDP_ID, HUAWEICLOUD_SDK_ID_TOKEN_FILE: "+
+			assert.EqualError(t, err, "credentials: environment HUAWEICLOUD_SDK_IDP_ID, HUAWEICLOUD_SDK_ID_TOKEN_FILE: "+
 				"exchange the id token at https://iam.example.com: "+test.says)
 		})
 	}
@@ -298,7 +303,7 @@ func TestIDToken_failed_exchange_is_explained(t *testing.T) {
 			client, err := NewCdnClient(WithCredentials(official), WithEndpoint(i.URL), WithHTTPClient(&httpClient))
 			require.NoError(t, err)
 			_, err = client.ListExportTasks(t.Context(), nil)
-			require.ErrorContains(t, err, "cdn: ListExportTasks: fetch credentials: WithCredentials, id token: ")
+			require.ErrorContains(t, err, "cdn: ListExportTasks: credentials: WithCredentials, id token: ")
 			assert.Contains(t, err.Error(), test.says)
 			assert.NotContains(t, err.Error(), "export-tasks", "nothing was sent to the service")
 			assertNoPartOfASecret(t, err.Error())

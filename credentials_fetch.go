@@ -20,10 +20,10 @@ import (
 const (
 	// maxCredentialsResponse is the most that is read of a response with credentials, in bytes.
 	maxCredentialsResponse = 1 << 20
-	// maxLinkLocalTime bounds an attempt to the metadata service or the pod agent, which respond within
-	// milliseconds.
+	// maxLinkLocalTime is the timeout of one attempt to the metadata service or the pod agent, which respond
+	// within milliseconds.
 	maxLinkLocalTime = 10 * time.Second
-	// linkLocalDialTime bounds connecting to them. A machine outside the cloud may drop the packets.
+	// linkLocalDialTime is the timeout for connecting to them. Outside the cloud, a network may drop the packets.
 	linkLocalDialTime = 3 * time.Second
 	// maxFetchRetryAfter is the longest Retry-After that a fetch waits for.
 	maxFetchRetryAfter = time.Minute
@@ -43,12 +43,11 @@ func newFetcher(o *options) *fetcher {
 	return &fetcher{identity: identity, policy: o.retryPolicy, insecureHTTP: o.insecureHTTP}
 }
 
-// followNone returns redirects as they are: a token in a header must not reach another host.
+// followNone follows no redirects: a token in a header must not reach another host.
 func followNone(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// linkLocalClient returns a client for the metadata service and the pod agent. It uses no proxy, since these
-// addresses mean this machine and not the proxy's, and keeps no connection. Otherwise it is like
-// [http.DefaultTransport].
+// linkLocalClient returns a client for the metadata service and the pod agent. It uses no proxy, since a proxy
+// would reach its own machine's, and keeps no connections. Otherwise it is like [http.DefaultTransport].
 func linkLocalClient() *http.Client {
 	transport := &http.Transport{}
 	if base, ok := http.DefaultTransport.(*http.Transport); ok {
@@ -86,20 +85,20 @@ type fetchRequest struct {
 	method, url string
 	header      http.Header
 	body        string
-	// expected are the statuses besides 2xx that are responses to act on and not errors.
+	// expected are the statuses besides 2xx that are no errors.
 	expected []int
-	// secrets are what must not be in an error, also if a response echoes it.
+	// secrets are redacted in errors, since a response may echo them.
 	secrets []string
 }
 
-// fetchResponse is the response to it.
+// fetchResponse is the response to a fetchRequest.
 type fetchResponse struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// statusError is a response that is an error.
+// statusError is a response whose status is an error.
 type statusError struct {
 	status     int
 	message    string // "CODE: text", redacted; may be empty
@@ -120,53 +119,47 @@ func (e *statusError) Transient() bool { return retry.IsTransientStatus(e.status
 
 // send sends a request to the identity service.
 func (f *fetcher) send(ctx context.Context, request fetchRequest) (*fetchResponse, error) {
-	return retryFetch(ctx, f.policy, func(ctx context.Context) (*fetchResponse, error) {
-		return sendOnce(ctx, f.identity, request)
-	})
+	return request.send(ctx, f.identity, f.policy)
 }
 
 // sendLinkLocal sends a request to the metadata service or the pod agent.
 func (f *fetcher) sendLinkLocal(ctx context.Context, request fetchRequest) (*fetchResponse, error) {
 	policy := f.policy
 	policy.AttemptTimeout = min(policy.AttemptTimeout, maxLinkLocalTime)
-	client := linkLocalClient()
-	return retryFetch(ctx, policy, func(ctx context.Context) (*fetchResponse, error) {
-		return sendOnce(ctx, client, request)
-	})
+	return request.send(ctx, linkLocalClient(), policy)
 }
 
-// retryFetch calls attempt until it succeeds, fails permanently, or the policy's attempts are used up.
-func retryFetch[T any](ctx context.Context, policy RetryPolicy, attempt func(context.Context) (T, error)) (T, error) {
+// send sends the request until an attempt succeeds, fails permanently, or is the last of the policy.
+func (r *fetchRequest) send(ctx context.Context, client *http.Client, policy RetryPolicy) (*fetchResponse, error) {
 	backoff := retry.NewBackoff(policy.MinBackoff, policy.MaxBackoff)
 	for n := 1; ; n++ {
-		result, err := attemptFetch(ctx, policy.AttemptTimeout, attempt)
+		response, err := r.attempt(ctx, client, policy.AttemptTimeout)
 		if err == nil {
-			return result, nil
+			return response, nil
 		}
 		after, again := transientFetch(err)
 		if !again || n >= policy.MaxAttempts || !retry.Sleep(ctx, after+backoff.Next()) {
 			if n > 1 {
 				err = fmt.Errorf("%w (%d attempts)", err, n)
 			}
-			return result, err
+			return nil, err
 		}
 	}
 }
 
-func attemptFetch[T any](
-	ctx context.Context, timeout time.Duration, attempt func(context.Context) (T, error),
-) (T, error) {
+// attempt sends the request once.
+func (r *fetchRequest) attempt(ctx context.Context, client *http.Client, timeout time.Duration) (*fetchResponse, error) {
 	attemptCtx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	result, err := attempt(attemptCtx)
+	response, err := r.do(attemptCtx, client)
 	if err != nil && attemptCtx.Err() != nil && ctx.Err() == nil {
 		err = fmt.Errorf("no response within the %v of one attempt: %w", timeout, err)
 	}
-	return result, err
+	return response, err
 }
 
-// transientFetch reports whether another attempt may succeed, and the least delay before it. A connection that
-// timed out is not tried again: there is no such address here.
+// transientFetch reports whether another attempt may succeed, and the least delay before it. A connection to a
+// link-local address that timed out is permanent: the machine is not in the cloud.
 func transientFetch(err error) (time.Duration, bool) {
 	var dial *dialError
 	var status *statusError
@@ -179,37 +172,33 @@ func transientFetch(err error) (time.Duration, bool) {
 	return 0, retry.IsTransient(err)
 }
 
-// sendOnce sends a request and reads its response. A response whose status is neither 2xx nor expected is a
+// do sends the request and reads the response. A response whose status is neither 2xx nor expected is a
 // *statusError.
-func sendOnce(ctx context.Context, client *http.Client, request fetchRequest) (*fetchResponse, error) {
-	req, err := http.NewRequestWithContext(ctx, request.method, request.url, strings.NewReader(request.body))
+func (r *fetchRequest) do(ctx context.Context, client *http.Client) (*fetchResponse, error) {
+	req, err := http.NewRequestWithContext(ctx, r.method, r.url, strings.NewReader(r.body))
 	if err != nil {
 		return nil, err
 	}
-	req.Header = request.header.Clone()
+	req.Header = r.header.Clone()
 	req.Header.Set("User-Agent", "huaweicloud-cdn-go/"+Version)
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, request.redactError(err)
+		return nil, r.redactError(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxCredentialsResponse+1))
 	switch {
-	case !isSuccess(resp.StatusCode) && !request.expects(resp.StatusCode):
-		return nil, request.statusError(resp, string(body))
+	case !isSuccess(resp.StatusCode) && !slices.Contains(r.expected, resp.StatusCode):
+		return nil, r.statusError(resp, string(body))
 	case err != nil:
-		return nil, fmt.Errorf("read the response: %w", request.redactError(err))
+		return nil, fmt.Errorf("read the response: %w", r.redactError(err))
 	case len(body) > maxCredentialsResponse:
 		return nil, fmt.Errorf("%w: it is larger than %d bytes", errUnreadable, maxCredentialsResponse)
 	}
 	return &fetchResponse{status: resp.StatusCode, header: resp.Header, body: string(body)}, nil
 }
 
-func (r *fetchRequest) expects(status int) bool {
-	return slices.Contains(r.expected, status)
-}
-
-// statusError returns the error for a response whose status is one.
+// statusError returns the error for a response whose status is an error.
 func (r *fetchRequest) statusError(resp *http.Response, body string) *statusError {
 	text := r.redact(body)
 	message := text
@@ -235,7 +224,7 @@ func (r *fetchRequest) redact(text string) string {
 	return text
 }
 
-// redactError returns a transport's error without the URL, which the source names, and without secrets.
+// redactError returns a transport's error without secrets, and without the URL, since errors name the source.
 func (r *fetchRequest) redactError(err error) error {
 	var request *url.Error
 	if errors.As(err, &request) {

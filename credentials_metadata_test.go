@@ -49,11 +49,17 @@ func TestMetadata_token(t *testing.T) {
 		"no agency":           {replying("T1"), replyingStatus(401, noAgencyBody), []string{putToken, getKeys}, "status 401 Unauthorized: 401: " + noAgency},
 		"token unavailable":   {inTurn(replyingStatus(500, "x"), replying("T1")), withToken("T1"), []string{putToken, putToken, getKeys}, ""},
 		"token of two lines":  {replying("T1\nT2"), keys, []string{putToken}, "not a metadata token"},
-		"token hangs once":    {inTurn(hanging, replying("T1")), withToken("T1"), []string{putToken, putToken, getKeys}, ""},
-		"keys unavailable":    {replying("T1"), inTurn(replyingStatus(503, "x"), replyingStatus(429, "x"), keys), []string{putToken, getKeys, getKeys, getKeys}, ""},
-		"keys hang once":      {replying("T1"), inTurn(hanging, keys), []string{putToken, getKeys, getKeys}, ""},
-		"keys cut off once":   {replying("T1"), inTurn(cuttingOff, keys), []string{putToken, getKeys, getKeys}, ""},
-		"keys refused":        {replying("T1"), replyingStatus(403, "x"), []string{putToken, getKeys}, "status 403"},
+		"token of HTML":       {replying("<html>\n<body>Log in</body>"), keys, []string{putToken}, "not a metadata token"},
+		"empty token":         {replying(""), keys, []string{putToken}, "not a metadata token"},
+		"token refused, 403":  {replyingStatus(403, "x"), keys, []string{putToken}, "not there: status 403"},
+		"token redirected": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://other.example.com/", http.StatusTemporaryRedirect)
+		}, keys, []string{putToken}, "which is not followed"},
+		"token hangs once":  {inTurn(hanging, replying("T1")), withToken("T1"), []string{putToken, putToken, getKeys}, ""},
+		"keys unavailable":  {replying("T1"), inTurn(replyingStatus(503, "x"), replyingStatus(429, "x"), keys), []string{putToken, getKeys, getKeys, getKeys}, ""},
+		"keys hang once":    {replying("T1"), inTurn(hanging, keys), []string{putToken, getKeys, getKeys}, ""},
+		"keys cut off once": {replying("T1"), inTurn(cuttingOff, keys), []string{putToken, getKeys, getKeys}, ""},
+		"keys refused":      {replying("T1"), replyingStatus(403, "x"), []string{putToken, getKeys}, "status 403"},
 		"redirect not followed": {
 			replying("T1"), func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, "http://other.example.com/a?b=c", http.StatusFound)
@@ -94,7 +100,7 @@ func TestMetadata_hanging_service_is_an_error_that_says_so(t *testing.T) {
 	i := newInstance(t)
 	i.metadata = hanging
 	_, err := newSource(t, WithRetryPolicy(RetryPolicy{MaxAttempts: 2, MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond, AttemptTimeout: 50 * time.Millisecond})).get(t.Context())
-	require.ErrorContains(t, err, "fetch credentials: "+metadataName+": no response within the 50ms of one attempt: ")
+	require.ErrorContains(t, err, "credentials: "+metadataName+": no response within the 50ms of one attempt: ")
 	assert.ErrorContains(t, err, "(2 attempts)")
 	assert.NotErrorIs(t, err, ErrNoCredentials)
 }
@@ -155,7 +161,7 @@ func TestPodIdentity_requests(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, "AK", got.signer.AccessKey)
 			} else {
-				assert.EqualError(t, err, "fetch credentials: "+podName+": "+test.says)
+				assert.EqualError(t, err, "credentials: "+podName+": "+test.says)
 				assert.NotErrorIs(t, err, ErrNoCredentials)
 				assertNoPartOfASecret(t, err.Error())
 			}
@@ -225,7 +231,7 @@ func TestMetadata_that_goes_away_is_no_missing_source(t *testing.T) {
 	i.metadata = nil
 	setCloudSDK(t) // another identity, which must not sign
 	_, err := s.get(t.Context())
-	require.ErrorContains(t, err, "fetch credentials: "+metadataName+": not there: status 404 Not Found")
+	require.ErrorContains(t, err, "credentials: "+metadataName+": not there: status 404 Not Found")
 	assert.NotErrorIs(t, err, ErrNoCredentials)
 }
 
@@ -267,7 +273,7 @@ func TestTemporary_unreadable_responses_are_not_quoted(t *testing.T) {
 			i.metadata = replying(test.body)
 			s := newSource(t)
 			_, err := s.get(t.Context())
-			require.ErrorContains(t, err, "fetch credentials: "+metadataName+": ")
+			require.ErrorContains(t, err, "credentials: "+metadataName+": ")
 			require.ErrorContains(t, err, test.says)
 			assert.NotErrorIs(t, err, ErrNoCredentials)
 			assertNoPartOfASecret(t, err.Error())
@@ -275,13 +281,45 @@ func TestTemporary_unreadable_responses_are_not_quoted(t *testing.T) {
 			setPod(t)
 			i.pod = replying(test.body)
 			_, err = newSource(t).get(t.Context())
-			require.ErrorContains(t, err, "fetch credentials: "+podName+": ")
+			require.ErrorContains(t, err, "credentials: "+podName+": ")
 			assertNoPartOfASecret(t, err.Error())
 
 			i.metadata = replying(metadataJSON("AKNEW", later))
 			t.Setenv(podURL, "")
 			t.Setenv(podTokenFile, "")
 			requireAccessKey(t, s, "AKNEW")
+		})
+	}
+}
+
+func TestTemporary_expiry(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	tests := map[string]struct {
+		text string
+		want time.Time // zero for an error
+	}{
+		"metadata service":       {`"2026-03-01T12:00:00.000000Z"`, at},
+		"pod agent":              {`"2026-03-01T12:00:00Z"`, at},
+		"another zone":           {`"2026-03-01T20:00:00+08:00"`, at},
+		"far future":             {`"9999-12-31T23:59:59Z"`, time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)},
+		"no zone":                {`"2026-03-01T12:00:00"`, time.Time{}},
+		"zone without a colon":   {`"2026-03-01T20:00:00+0800"`, time.Time{}},
+		"space for the T":        {`"2026-03-01 12:00:00Z"`, time.Time{}},
+		"HTTP date":              {`"Sun, 01 Mar 2026 12:00:00 GMT"`, time.Time{}},
+		"seconds since 1970":     {`1772366400`, time.Time{}},
+		"seconds, as a string":   {`"1772366400"`, time.Time{}},
+		"no such day":            {`"2026-02-30T12:00:00Z"`, time.Time{}},
+		"white space at the end": {`"2026-03-01T12:00:00Z "`, time.Time{}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := parseTemporary(`{"credential":{"access":"AK","secret":"sk","securitytoken":"t","expires_at":` + test.text + `}}`)
+			if test.want.IsZero() {
+				require.ErrorIs(t, err, errUnreadable)
+				return
+			}
+			require.NoError(t, err)
+			assert.True(t, got.expires.Equal(test.want), "%v", got.expires)
 		})
 	}
 }
@@ -332,6 +370,6 @@ func TestMetadata_that_throttles_is_configured(t *testing.T) {
 	i := newInstance(t)
 	i.metadata = replyingStatus(http.StatusTooManyRequests, "")
 	_, err := newSource(t).get(t.Context())
-	require.EqualError(t, err, "fetch credentials: "+metadataName+": status 429 Too Many Requests (4 attempts)")
+	require.EqualError(t, err, "credentials: "+metadataName+": status 429 Too Many Requests (4 attempts)")
 	assert.NotErrorIs(t, err, ErrNoCredentials)
 }

@@ -3,10 +3,21 @@ package cdn
 import (
 	"context"
 	"fmt"
-	"reflect"
 
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/global"
 )
+
+// Types of the official SDK's accessors, which fetch temporary credentials. The types are internal, so they are
+// told by their names.
+const (
+	metadataAccessor = "*internal.MetadataAccessor"
+	idTokenAccessor  = "*internal.FederalAccessor"
+	podAccessor      = "*internal.PodIdentityAccessor"
+)
+
+func accessorType(official *global.Credentials) string {
+	return fmt.Sprintf("%T", official.StsAccessor)
+}
 
 // validateOfficial refuses credentials that can never sign a request of this service.
 func validateOfficial(official *global.Credentials) error {
@@ -14,11 +25,16 @@ func validateOfficial(official *global.Credentials) error {
 	case official == nil:
 		return invalid("Credentials", nil, "must not be nil")
 	case official.DerivedPredicate != nil:
-		return fmt.Errorf("%w: Credentials: derived signing (DerivedPredicate) is not of this service", ErrInvalidParameter)
-	case official.StsAccessor != nil:
+		return fmt.Errorf("%w: Credentials: the service does not use derived signing (DerivedPredicate)", ErrInvalidParameter)
+	case official.StsAccessor == nil:
+		return officialKeys(official).signer.validate()
+	}
+	switch accessorType(official) {
+	case metadataAccessor, idTokenAccessor, podAccessor:
 		return nil
 	}
-	return officialKeys(official).signer.validate()
+	return fmt.Errorf("%w: Credentials: StsAccessor is a %s, not one of the official SDK's for instance metadata, "+
+		"id tokens and pod identity", ErrInvalidParameter, accessorType(official))
 }
 
 // officialKeys returns the keys that official holds.
@@ -29,20 +45,18 @@ func officialKeys(official *global.Credentials) credentials {
 	}
 }
 
-// officialFetch returns how to fetch the credentials of WithCredentials. The official SDK's accessors of the
-// instance metadata and of id tokens are replaced by this package's: they are not safe for concurrent use, take
-// no context, do not retry, follow redirects, and use a proxy. Any other accessor is called.
+// officialFetch returns how to fetch the credentials of WithCredentials. It never calls the official SDK's
+// accessors: they are not safe for concurrent use, take no context, do not retry, follow redirects and use proxies.
 func (o *options) officialFetch() fetchFunc {
-	const option = "WithCredentials"
-	official := o.official
-	f := newFetcher(o)
-	switch {
-	case official.StsAccessor == nil:
-		return fixed(officialKeys(official))
-	case sameType(official.StsAccessor, metadataAccessor()):
-		return named(option+", "+metadataName, withDomain(official.DomainId, f.fetchMetadata))
-	case sameType(official.StsAccessor, idTokenAccessor()):
-		return named(option+", id token", func(ctx context.Context) (credentials, error) {
+	const option = "WithCredentials, "
+	official, f := o.official, newFetcher(o)
+	switch accessorType(official) {
+	case metadataAccessor:
+		return named(option+metadataName, withDomain(official.DomainId, f.fetchMetadata))
+	case podAccessor:
+		return named(option+podName, withDomain(official.DomainId, f.fetchPodIdentity))
+	case idTokenAccessor:
+		return named(option+"id token", func(ctx context.Context) (credentials, error) {
 			return federation{
 				fetcher:   f,
 				endpoint:  o.identityEndpoint(official.IamEndpoint),
@@ -52,31 +66,7 @@ func (o *options) officialFetch() fetchFunc {
 			}.fetch(ctx)
 		})
 	}
-	return named(option, func(ctx context.Context) (credentials, error) {
-		accessor := accessor{official: official, endpoint: o.identityEndpoint(official.IamEndpoint), transport: o.transport()}
-		return retryFetch(ctx, f.policy, accessor.fetch)
-	})
-}
-
-func sameType(a, b any) bool { return reflect.TypeOf(a) == reflect.TypeOf(b) }
-
-// metadataAccessor returns an accessor such as the official SDK builds for the instance metadata. Its type cannot
-// be named here.
-func metadataAccessor() any {
-	built, err := global.NewCredentialsBuilder().SafeBuild()
-	if err != nil {
-		return nil
-	}
-	return built.StsAccessor
-}
-
-// idTokenAccessor returns an accessor such as the official SDK builds for an id token.
-func idTokenAccessor() any {
-	built, err := global.NewCredentialsBuilder().WithIdpId("provider").WithIdTokenFile("file").SafeBuild()
-	if err != nil {
-		return nil
-	}
-	return built.StsAccessor
+	return fixed(officialKeys(official))
 }
 
 // withDomain returns fetch with an account id in its credentials.

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -187,130 +186,49 @@ func TestWithCredentials_two_clients_share_them(t *testing.T) {
 	}
 }
 
-// foreignAccessor returns credentials with an accessor that is none of the official SDK's own.
-func foreignAccessor(t *testing.T) (official *global.Credentials, calls *atomic.Int64, use func(func())) {
-	t.Helper()
-	calls = new(atomic.Int64)
-	var hook atomic.Pointer[func()]
-	official = buildCredentials(t, func(b *global.CredentialsBuilder) *global.CredentialsBuilder { return b.WithDomainId("domain") })
-	inner := listenTo(official.StsAccessor.GetCredential)
-	official.StsAccessor = wrapAccessor(inner.GetCredential, func() {
-		calls.Add(1)
-		if f := hook.Load(); f != nil {
-			(*f)()
-		}
-	})
-	return official, calls, func(f func()) { hook.Store(&f) }
-}
-
+// wrappedAccessor is an accessor of another type than the official SDK's. It is generic because the types of its
+// method are internal, so they can be inferred and not named.
 type wrappedAccessor[Option, Credential any] struct {
-	get    func(...Option) (Credential, error)
-	before func()
+	get func(...Option) (Credential, error)
 }
 
-func wrapAccessor[Option, Credential any](get func(...Option) (Credential, error), before func()) *wrappedAccessor[Option, Credential] {
-	return &wrappedAccessor[Option, Credential]{get, before}
+func wrapAccessor[Option, Credential any](get func(...Option) (Credential, error)) *wrappedAccessor[Option, Credential] {
+	return &wrappedAccessor[Option, Credential]{get}
 }
 
 func (w *wrappedAccessor[Option, Credential]) GetCredential(options ...Option) (Credential, error) {
-	w.before()
 	return w.get(options...)
 }
 
-func TestWithCredentials_foreign_accessor(t *testing.T) {
-	later := time.Now().Add(24 * time.Hour).Truncate(time.Second)
-	t.Run("signs", func(t *testing.T) {
-		i := newInstance(t)
-		i.metadata = replying(metadataJSON("AK", later))
-		official, calls, _ := foreignAccessor(t)
-		got, err := newSource(t, WithCredentials(official)).get(t.Context())
-		require.NoError(t, err)
-		assertCredentials(t, credentials{signer: Signer{"AK", secretKey, securityToken}, domainID: "domain", expires: later}, got)
-		assert.EqualValues(t, 1, calls.Load())
-		assert.Empty(t, official.AK, "the user's credentials must stay as they are")
-	})
-	t.Run("unavailable, retried", func(t *testing.T) {
-		i := newInstance(t)
-		i.metadata = inTurn(replyingStatus(503, secretKey), replying(metadataJSON("AK", later)))
-		official, calls, _ := foreignAccessor(t)
-		requireAccessKey(t, newSource(t, WithCredentials(official)), "AK")
-		assert.EqualValues(t, 2, calls.Load())
-	})
-	t.Run("unreadable, not quoted", func(t *testing.T) {
-		i := newInstance(t)
-		i.metadata = replying(`{"credential":{"access":"AK","secret":"` + secretKey)
-		official, calls, _ := foreignAccessor(t)
-		_, err := newSource(t, WithCredentials(official)).get(t.Context())
-		require.EqualError(t, err, "fetch credentials: WithCredentials: the response cannot be read as credentials")
-		assert.EqualValues(t, 1, calls.Load())
-	})
-	t.Run("refused, not quoted", func(t *testing.T) {
-		i := newInstance(t)
-		i.metadata = replyingStatus(403, `{"error_code":"X.1","error_msg":"`+secretKey+`"}`)
-		official, _, _ := foreignAccessor(t)
-		_, err := newSource(t, WithCredentials(official)).get(t.Context())
-		require.EqualError(t, err, "fetch credentials: WithCredentials: status 403 Forbidden")
-	})
-	t.Run("panics", func(t *testing.T) {
-		newInstance(t)
-		official, _, use := foreignAccessor(t)
-		use(func() { panic(secretKey) })
-		_, err := newSource(t, WithCredentials(official)).get(t.Context())
-		require.EqualError(t, err, "fetch credentials: WithCredentials: the response cannot be read as credentials")
-	})
-	t.Run("hangs, the attempt ends", func(t *testing.T) {
-		i := newInstance(t)
-		i.metadata = replying(metadataJSON("AK", later))
-		official, calls, use := foreignAccessor(t)
-		release := make(chan struct{})
-		use(func() { <-release })
-		policy := WithRetryPolicy(RetryPolicy{MaxAttempts: 2, MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond, AttemptTimeout: 50 * time.Millisecond})
-		_, err := newSource(t, WithCredentials(official), policy).get(t.Context())
-		require.ErrorContains(t, err, "no response within the 50ms of one attempt")
-		assert.EqualValues(t, 1, calls.Load(), "an accessor that hangs is not called beside")
-		close(release)
-		requireAccessKey(t, newSource(t, WithCredentials(official)), "AK")
-	})
-}
-
-// An accessor knows no locks, so its calls never overlap; another accessor's calls do not wait for them.
-func TestWithCredentials_one_lock_for_each_accessor(t *testing.T) {
-	i := newInstance(t)
-	i.metadata = replying(metadataJSON("AK", time.Now().Add(24*time.Hour)))
-	shared, calls, use := foreignAccessor(t)
-	var inside atomic.Int64
-	use(func() {
-		assert.EqualValues(t, 1, inside.Add(1), "two calls of one accessor overlap")
-		defer inside.Add(-1)
-		// While this accessor is in use, another one is free.
-		other, _, _ := foreignAccessor(t)
-		_, err := newSource(t, WithCredentials(other)).get(t.Context())
-		assert.NoError(t, err)
-	})
-	var group sync.WaitGroup
-	for range 20 {
-		group.Go(func() {
-			got, err := newSource(t, WithCredentials(shared)).get(t.Context())
-			assert.NoError(t, err)
-			assert.Equal(t, "AK", got.signer.AccessKey)
-		})
-	}
-	group.Wait()
-	assert.EqualValues(t, 20, calls.Load())
-	assert.Empty(t, accessors.inUse, "no accessor may be kept")
+func TestWithCredentials_refuses_an_accessor_of_another_type(t *testing.T) {
+	official := buildCredentials(t, func(b *global.CredentialsBuilder) *global.CredentialsBuilder { return b })
+	official.StsAccessor = wrapAccessor(official.StsAccessor.GetCredential)
+	_, err := NewCdnClient(WithCredentials(official))
+	require.ErrorIs(t, err, ErrInvalidParameter)
+	assert.ErrorContains(t, err, "StsAccessor is a *cdn.wrappedAccessor[")
 }
 
 func TestWithCredentials_pod_identity_of_the_official_SDK(t *testing.T) {
 	emptyEnvironment(t)
 	i := newInstance(t)
 	setPod(t)
-	i.pod = replying(podJSON("AKPOD", time.Now().Add(24*time.Hour)))
+	i.pod = inTurn(replying(podJSON("AKSDK", time.Now().Add(24*time.Hour))), replyingStatus(503, ""), replying(podJSON("AKPOD", time.Now().Add(24*time.Hour))))
 	built, err := provider.GlobalCredentialPodIdentityProvider().GetCredentials()
 	require.NoError(t, err)
-	s := newSource(t, WithCredentials(built.(*global.Credentials)))
+	official := built.(*global.Credentials)
+	official.DomainId = "domain"
+	s := newSource(t, WithCredentials(official))
 	requireAccessKey(t, s, "AKPOD")
-	requireAccessKey(t, s, "AKPOD")
-	assert.Len(t, i.seen(), 2, "one by the provider, one by the client")
+	got := credentialsOf(t, s)
+	assert.Equal(t, "domain", got.domainID)
+	assert.Equal(t, "WithCredentials, "+podName, got.source)
+	assert.Equal(t, "AKSDK", official.AK, "the user's credentials must stay as they are")
+	assert.Len(t, i.seen(), 3, "one by the provider, two attempts by the client")
+
+	t.Setenv(podURL, "http://agent.example.com/")
+	_, err = newSource(t, WithCredentials(official)).get(t.Context())
+	require.ErrorIs(t, err, ErrInvalidParameter, "the token would be sent without encryption")
+	assert.Len(t, i.seen(), 3)
 }
 
 // The official SDK's accessor of the metadata would follow the redirect with its token.
@@ -322,6 +240,6 @@ func TestWithCredentials_metadata_token_stays_on_the_machine(t *testing.T) {
 	}
 	official := buildCredentials(t, func(b *global.CredentialsBuilder) *global.CredentialsBuilder { return b })
 	_, err := newSource(t, WithCredentials(official)).get(t.Context())
-	require.ErrorContains(t, err, "fetch credentials: WithCredentials, "+metadataName+": status 302")
+	require.ErrorContains(t, err, "credentials: WithCredentials, "+metadataName+": status 302")
 	assert.NotContains(t, strings.Join(i.seen(), " "), "other.example.com")
 }

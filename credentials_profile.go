@@ -7,15 +7,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"unicode/utf8"
+
+	"example.com/huaweicloud/cdn/internal/redact"
 )
 
 const profileVariable = "HUAWEICLOUD_SDK_CREDENTIALS_FILE"
 
-// profileName returns the profile file as errors name it.
+// profileName returns the profile file as errors name it, in one line.
 func profileName() string {
 	if path := os.Getenv(profileVariable); path != "" {
-		return "file " + path
+		return "file " + redact.Excerpt(path, 1<<10)
 	}
 	return "file ~/.huaweicloud/credentials"
 }
@@ -33,14 +36,14 @@ func readProfile() (map[string]string, error) {
 		}
 		path = filepath.Join(home, ".huaweicloud", "credentials")
 	}
-	content, err := os.ReadFile(path)
+	content, err := readCredentialsFile(path)
 	switch {
-	case err != nil && !named && errors.Is(err, fs.ErrNotExist):
+	case err != nil && !named && isMissing(err):
 		return nil, fmt.Errorf("%w: %w", errNotSet, err)
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrInvalidParameter, err)
 	}
-	settings, err := parseProfile(string(content))
+	settings, err := parseProfile(content)
 	switch {
 	case err != nil:
 		return nil, err
@@ -50,6 +53,12 @@ func readProfile() (map[string]string, error) {
 		return nil, fmt.Errorf("%w: the file has no section [global]", ErrInvalidParameter)
 	}
 	return settings, nil
+}
+
+// isMissing reports whether err says that a file does not exist, or that it cannot exist: the home directory of a
+// system user may be /dev/null.
+func isMissing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // parseProfile returns the settings in the [global] sections of a profile file, the last one of each name; nil if
@@ -101,8 +110,8 @@ func profileSetting(settings map[string]string, line string) error {
 	return err
 }
 
-// profileValue returns a value without its quotes or the comment after it. A comment begins with # or ; after
-// white space: without white space these are a part of the value, which the vendor's reader would cut off.
+// profileValue returns a value without its quotes and without the comment after it. A # or ; begins a comment only
+// after white space: without it, the vendor's reader would cut a key short.
 func profileValue(text string) (string, error) {
 	if text == "" || !strings.ContainsRune("\"'`", rune(text[0])) {
 		value := withoutComment(text)

@@ -4,17 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
 )
 
-// errUnreadable reports a response or an object that does not hold credentials. It never quotes what it read,
-// since a part of that may be a key.
+// errUnreadable reports a response that does not hold credentials. It never quotes the response, since a part of
+// it may be a key.
 var errUnreadable = errors.New("the response cannot be read as credentials")
 
 // temporaryKeys are temporary credentials as JSON. The metadata service and the identity service use one set of
-// names, the pod agent another; names match in any case, so securitytoken is securityToken too.
+// names, the pod agent another. encoding/json ignores the case of names, so securityToken is securitytoken too.
 type temporaryKeys struct {
 	Access        string `json:"access"`
 	AccessKeyID   string `json:"accessKeyId"`
@@ -64,18 +62,4 @@ func (k *temporaryKeys) credentials() (credentials, error) {
 		return credentials{}, fmt.Errorf("%w: expires_at is not a time", errUnreadable)
 	}
 	return credentials{signer: signer, expires: expires}, signer.validate()
-}
-
-// readToken reads the token in a file. It is read for each fetch, because such files are replaced before the
-// token in them expires.
-func readToken(path string) (string, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("%w: token file: %w", ErrInvalidParameter, err)
-	}
-	token := strings.TrimSpace(string(content))
-	if err := validateKey("the token in "+path, token); err != nil {
-		return "", err
-	}
-	return token, nil
 }

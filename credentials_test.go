@@ -62,7 +62,7 @@ func TestCredentials_one_fetch_serves_all_callers(t *testing.T) {
 				f := &fakeFetch{gate: make(chan struct{}), life: life}
 				s := newFakeSource(f, io.Discard)
 				var group sync.WaitGroup
-				for range 64 {
+				for range 1000 {
 					group.Go(func() {
 						got, err := s.get(t.Context())
 						assert.NoError(t, err)
@@ -87,7 +87,7 @@ func TestCredentials_fetch_that_just_ended_serves_late_callers(t *testing.T) {
 			s := newFakeSource(f, io.Discard)
 			// Two callers found no credentials; the first one's fetch has ended when the second one waits.
 			for range 2 {
-				got, err := s.wait(t.Context(), func(c *cachedCredentials) bool { return c.usable(time.Now()) }, "")
+				got, err := s.fetchUsable().wait(t.Context())
 				require.NoError(t, err)
 				assert.Equal(t, "AK1", got.signer.AccessKey)
 			}
@@ -311,7 +311,7 @@ func TestCredentials_expiry_in_the_past_is_fetched_once_a_minute(t *testing.T) {
 		assert.EqualValues(t, 1, f.calls.Load())
 		requireAccessKey(t, s, "AK2")
 
-		// A refusal by the service still fetches, once for each call that it refuses.
+		// A refusal by the service still fetches.
 		got, ok := s.refetch(t.Context(), credentialsOf(t, s))
 		require.True(t, ok)
 		assert.Equal(t, "AK3", got.signer.AccessKey)
@@ -397,6 +397,33 @@ func TestRefetch_one_fetch_for_20_rejected_calls(t *testing.T) {
 		group.Wait()
 		assert.EqualValues(t, 2, f.calls.Load())
 	})
+}
+
+// A fetch may give new keys each time, and the service refuse them all, as for an account that is locked.
+func TestRefetch_once_a_minute_if_all_keys_are_refused(t *testing.T) {
+	for name, f := range map[string]*fakeFetch{
+		"other keys":  {life: 24 * time.Hour},
+		"same keys":   {life: 24 * time.Hour, same: true},
+		"failed":      {life: 24 * time.Hour},
+		"expire soon": {life: 5 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakeSource(f, io.Discard)
+				credentialsOf(t, s)
+				if name == "failed" {
+					f.fail(errors.New("metadata is away"))
+				}
+				for minute := range int64(3) {
+					for range 1000 {
+						s.refetch(t.Context(), s.cached.Load().credentials)
+					}
+					assert.Equal(t, 2+minute, f.calls.Load(), "the first fetch, and one in each minute")
+					time.Sleep(time.Minute)
+				}
+			})
+		})
+	}
 }
 
 func TestCredentials_source_is_logged_once(t *testing.T) {
