@@ -3,6 +3,7 @@ package cdn
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.com/huaweicloud/cdn/internal/jsonscan"
@@ -10,15 +11,15 @@ import (
 )
 
 const (
-	// maxPageTasks limits the memory of a page: a task takes more of it than the shortest text that it
-	// can be written in. The longest response that is read, 32 MiB, has room for fewer real tasks.
+	// maxPageTasks bounds the memory of a page: an empty task is 3 bytes of text and 112 of memory. The longest
+	// response that is read, 32 MiB, has room for fewer real tasks.
 	maxPageTasks = 1 << 17
-	// maxSharedText is how many bytes of text the tasks of a page may share. A thousand tasks are about
-	// 330 KB; a much longer text is padded with something that no task needs.
+	// maxSharedText is how many bytes of text the tasks of a page may share. A thousand tasks are about 330 KB. A
+	// much longer text holds something that no task needs, so the tasks of it get copies of their own.
 	maxSharedText = 1 << 20
 )
 
-// errServiceError reports that a response has an error code, which the caller reads separately.
+// errServiceError reports that a response has an error code. The caller reads the code separately.
 var errServiceError = errors.New("the response has an error code")
 
 // page is the body of a list response.
@@ -27,8 +28,8 @@ type page struct {
 	tasks []ExportTask
 }
 
-// decodePage reads the whole of text as a list response. It returns errServiceError if text has the code of
-// an error in one of the service's shapes.
+// decodePage reads the whole text as a list response. It returns errServiceError if text has an error code in one of
+// the service's shapes.
 func decodePage(text string) (page, error) {
 	p, hasError, err := readPage(text)
 	if err == nil && !hasError {
@@ -50,6 +51,7 @@ func readPage(text string) (p page, hasError bool, err error) {
 	if err != nil {
 		return page{}, false, err
 	}
+	p.tasks = []ExportTask{}
 	var hasTotal, hasData bool
 	err = s.ReadObject(func(name string) (err error) {
 		switch name {
@@ -58,7 +60,7 @@ func readPage(text string) (p page, hasError bool, err error) {
 			p.total, err = readTotal(s)
 		case "data":
 			hasData = true
-			p.tasks, err = readTasks(s)
+			p.tasks, err = readTasks(s, p.tasks)
 		case "error", "error_code", "errorCode", "code":
 			if !s.SkipNull() {
 				hasError = true
@@ -85,7 +87,7 @@ func readPage(text string) (p page, hasError bool, err error) {
 	return p, hasError, s.End()
 }
 
-// decodeTask reads the whole of text as a task. A null is the zero task.
+// decodeTask reads the whole text as a task. A null is the zero task.
 func decodeTask(text string) (ExportTask, error) {
 	s, err := jsonscan.New(text)
 	if err != nil {
@@ -108,9 +110,10 @@ func readTotal(s *jsonscan.Scanner) (int, error) {
 	return int(total), err
 }
 
-// readTasks reads an array of tasks. A null is an empty array.
-func readTasks(s *jsonscan.Scanner) ([]ExportTask, error) {
-	tasks := []ExportTask{}
+// readTasks reads an array of tasks into the memory of tasks, which may hold those of an earlier member of the same
+// name. A null is an empty array.
+func readTasks(s *jsonscan.Scanner, tasks []ExportTask) ([]ExportTask, error) {
+	tasks = tasks[:0]
 	if s.SkipNull() {
 		return tasks, nil
 	}
@@ -124,17 +127,12 @@ func readTasks(s *jsonscan.Scanner) ([]ExportTask, error) {
 		if err := readTask(s, &tasks[n]); err != nil {
 			return fmt.Errorf("[%d]: %w", n, err)
 		}
-		if n == 0 {
-			tasks = grow(tasks, s.Remaining()/(s.Offset()-start))
+		if n == 0 { // the first task tells about how many more the text has room for
+			tasks = slices.Grow(tasks, min(s.Remaining()/(s.Offset()-start)+1, maxPageTasks))
 		}
 		return nil
 	})
 	return tasks, err
-}
-
-// grow returns tasks with room for about n more.
-func grow(tasks []ExportTask, n int) []ExportTask {
-	return append(make([]ExportTask, 0, min(n+2, maxPageTasks)), tasks...)
 }
 
 func readTask(s *jsonscan.Scanner, task *ExportTask) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -43,6 +44,12 @@ func TestDecodePage(t *testing.T) {
 		{"time past the documented range", `{"total":1,"data":[{"create_time":4102416000001}]}`, one(ExportTask{CreateTime: at(4102416000001)})},
 		{"row without an id", `{"total":2,"data":[{"task_name":"n"},{"task_id":"a"}]}`, page{2, []ExportTask{{TaskName: "n"}, {TaskID: "a"}}}},
 		{"total with a fraction of zero", `{"total":1.0,"data":[]}`, page{total: 1, tasks: []ExportTask{}}},
+		{"total with an exponent", `{"total":1e3,"data":[]}`, page{total: 1000, tasks: []ExportTask{}}},
+		{"total that a negative exponent makes whole", `{"total":1000e-3,"data":[]}`, page{total: 1, tasks: []ExportTask{}}},
+		{"negative zero", `{"total":-0,"data":[]}`, page{tasks: []ExportTask{}}},
+		{"number too large for any type as a name", `{"total":1,"data":[{"task_name":1e400}]}`, one(ExportTask{TaskName: "1e400"})},
+		{"latest time", `{"total":1,"data":[{"update_time":9223372036854775807}]}`, one(ExportTask{UpdateTime: at(1<<63 - 1)})},
+		{"time as a string with white space", `{"total":1,"data":[{"create_time":" 12 "}]}`, one(ExportTask{CreateTime: at(12)})},
 		{"all null", `{"total":1,"data":[{"task_id":null,"task_name":null,"status":null,"download_link":null,"create_time":null,"update_time":null}]}`, one(ExportTask{})},
 		{"all absent", `{"total":1,"data":[{}]}`, one(ExportTask{})},
 		{"time 0 is 1970", `{"total":1,"data":[{"create_time":0}]}`, one(ExportTask{CreateTime: at(0)})},
@@ -53,10 +60,17 @@ func TestDecodePage(t *testing.T) {
 		{"escapes", `{"total":1,"data":[{"task_id":"\"\\\/\b\f\n\r\t\u0041\u00e9\u4e2d"}]}`, one(ExportTask{TaskID: "\"\\/\b\f\n\r\tAé中"})},
 		{"surrogate pair", `{"total":1,"data":[{"task_id":"a\ud83d\ude00b"}]}`, one(ExportTask{TaskID: "a😀b"})},
 		{"half a surrogate pair", `{"total":1,"data":[{"task_id":"\ud83dx\ude00\ud83d\u0041"}]}`, one(ExportTask{TaskID: "\ufffdx\ufffd\ufffdA"})},
+		{"surrogate pair in the wrong order", `{"total":1,"data":[{"task_id":"\ude00\ud83d"}]}`, one(ExportTask{TaskID: "\ufffd\ufffd"})},
+		{"half a pair before a pair", `{"total":1,"data":[{"task_id":"\ud83d\ud83d\ude00"}]}`, one(ExportTask{TaskID: "\ufffd😀"})},
+		{"NUL, escaped", `{"total":1,"data":[{"task_id":"a\u0000b"}]}`, one(ExportTask{TaskID: "a\x00b"})},
+		{"not a character, and a byte order mark within", `{"total":1,"data":[{"task_id":"\uffff\ufeff"}]}`, one(ExportTask{TaskID: "\uffff\ufeff"})},
 		{"escaped name", `{"t\u006ftal":1,"data":[{"task\u005fid":"a"}]}`, one(ExportTask{TaskID: "a"})},
 		{"UTF-8", `{"total":1,"data":[{"task_name":"日报 é😀"}]}`, one(ExportTask{TaskName: "日报 é😀"})},
 		{"the last of two wins", `{"total":9,"total":1,"data":[{"task_id":"x"}],"data":[{"task_id":"a","task_id":"b"}]}`, one(ExportTask{TaskID: "b"})},
 		{"null after a value wins", `{"total":1,"data":[{"task_id":"a","task_id":null}]}`, one(ExportTask{})},
+		{"null list after a list wins", `{"total":1,"data":[{"task_id":"x"}],"data":null}`, page{total: 1, tasks: []ExportTask{}}},
+		{"shorter list after a list wins", `{"total":1,"data":[{"task_id":"x"},{"task_name":"y"}],"data":[{"task_name":"b"}]}`, one(ExportTask{TaskName: "b"})},
+		{"name that differs by case does not count", `{"total":1,"data":[{"task_id":"a","Task_Id":"b","task_ıd":"c"}],"DATA":7}`, one(ExportTask{TaskID: "a"})},
 		{"names are exact", `{"total":1,"Total":5,"data":[{"TASK_ID":"x"}]}`, one(ExportTask{})},
 	}
 	for _, test := range tests {
@@ -96,6 +110,17 @@ func TestDecodePageRefuses(t *testing.T) {
 		{"time as boolean", `{"total":1,"data":[{"create_time":false}]}`, "create_time: "},
 		{"time as fraction", `{"total":1,"data":[{"update_time":1.5}]}`, "update_time: 1.5 is not a whole number"},
 		{"time too large", `{"total":1,"data":[{"update_time":1e300}]}`, "update_time: 1e300 is not a whole number"},
+		{"total too large, with an exponent", `{"total":1e19,"data":[]}`, "total: 1e19 is not a whole number of 64 bits"},
+		{"total inexact", `{"total":9.007199254740993e15,"data":[]}`, "total: "},
+		{"time too large, as a string", `{"total":1,"data":[{"create_time":"9223372036854775808"}]}`, "create_time: the string at byte"},
+		{"time as NaN", `{"total":1,"data":[{"create_time":NaN}]}`, "create_time: "},
+		{"time as object", `{"total":1,"data":[{"create_time":{}}]}`, "create_time: "},
+		{"first of two is wrong", `{"total":"x","total":1,"data":[]}`, "total: "},
+		{"NUL", "{\"total\":0,\"data\":[{\"task_id\":\"a\x00b\"}]}", "control character"},
+		{"NUL after the end", "{\"total\":0,\"data\":[]}\x00", `'\x00' at byte 21`},
+		{"UTF-16", "{\x00}\x00", `'\x00' at byte 1`},
+		{"surrogate in UTF-8", "{\"total\":0,\"data\":[{\"task_id\":\"\xed\xa0\xbd\"}]}", "not valid UTF-8"},
+		{"32 MiB of white space", strings.Repeat(" \n", 16<<20), "cut short at byte 33554432"},
 		{"trailing text", `{"total":0,"data":[]} x`, `'x' at byte 22`},
 		{"second object", `{"total":0,"data":[]}{}`, `'{' at byte 21`},
 		{"trailing comma in object", `{"total":0,"data":[],}`, `'}'`},
@@ -150,6 +175,18 @@ func TestDecodePageAllocatesOnce(t *testing.T) {
 	p, err := decodePage(text)
 	require.NoError(t, err)
 	assert.Less(t, cap(p.tasks), 110)
+}
+
+// A repeated member must not cost memory each time, or a small response could cost gigabytes.
+func TestDecodePageAllocatesOnceForARepeatedMember(t *testing.T) {
+	text := `{"total":1,` + strings.Repeat(`"data":[{}],`, 1000) + `"data":[{"task_id":"a"}]}`
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	p, err := decodePage(text)
+	runtime.ReadMemStats(&after)
+	require.NoError(t, err)
+	assert.Equal(t, []ExportTask{{TaskID: "a"}}, p.tasks)
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4<<20))
 }
 
 // Each cut of a response is an error, and the error says so.
@@ -296,7 +333,7 @@ func referenceInt64(raw json.RawMessage) (int64, error) {
 		return 0, err
 	}
 	whole, _ := big.NewFloat(f).Int(nil)
-	if new(big.Float).SetInt(whole).Cmp(big.NewFloat(f)) != 0 || whole.CmpAbs(big.NewInt(1<<53)) > 0 {
+	if new(big.Float).SetInt(whole).Cmp(big.NewFloat(f)) != 0 || whole.CmpAbs(big.NewInt(1<<53)) >= 0 {
 		return 0, fmt.Errorf("%s is not whole", raw)
 	}
 	return whole.Int64(), nil

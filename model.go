@@ -24,8 +24,8 @@ type ListExportTasksRequest struct {
 	// Limit is the largest number of tasks in the page, from 0 to 100. If it is 0, it is not sent, and the
 	// service takes 10. A page may have fewer tasks without being the last.
 	Limit int
-	// Offset is how many tasks to skip, 0 or more. The list is sorted by time of last change, newest first.
-	// A task may move from one page to another between two requests.
+	// Offset is how many tasks to skip, from 0 to 2147483647. The list is sorted by time of last change, newest
+	// first, so a task may move from one page to another between two requests.
 	Offset int
 	// TaskID selects the task with this id; empty selects all. It is sent only if it is set.
 	TaskID string
@@ -34,7 +34,7 @@ type ListExportTasksRequest struct {
 	TaskName string
 }
 
-// validate refuses what the API reference rules out. An offset has no maximum there, but 32 bits.
+// validate refuses what the API reference rules out. The reference gives an offset 32 bits and no maximum.
 func (r *ListExportTasksRequest) validate() error {
 	switch {
 	case r.Limit < 0 || r.Limit > maxLimit:
@@ -94,8 +94,8 @@ type ListExportTasksResponse struct {
 	ResponseMetadata `json:"-"`
 }
 
-// UnmarshalJSON reads the body of the service's response, by the rules of [ExportTask.UnmarshalJSON]. The
-// members total and data are required; data may be null.
+// UnmarshalJSON reads the body of the service's response, by the rules of [ExportTask.UnmarshalJSON]. The members
+// total and data are required; data may be null. A body with an error code is an error.
 func (r *ListExportTasksResponse) UnmarshalJSON(data []byte) error {
 	page, err := decodePage(string(data))
 	if err != nil {
@@ -121,9 +121,9 @@ type ExportTaskStatus string
 
 // The final states.
 const (
-	// ExportTaskSuccess: the file is ready at the task's DownloadLink.
+	// ExportTaskSuccess means that the file is ready at the task's DownloadLink.
 	ExportTaskSuccess ExportTaskStatus = "success"
-	// ExportTaskFail: there will be no file.
+	// ExportTaskFail means that there will be no file.
 	ExportTaskFail ExportTaskStatus = "fail"
 )
 
@@ -134,7 +134,7 @@ func (s ExportTaskStatus) Done() bool { return s == ExportTaskSuccess || s == Ex
 type ExportTask struct {
 	// TaskID is the service's id of the task.
 	TaskID string
-	// TaskName is the task's name. It is the literal text of a number if the service sent a number.
+	// TaskName is the task's name. If the service sent a number, it is the literal text of that number.
 	TaskName string
 	// Status is success or fail, or any other text while the task is not finished.
 	Status ExportTaskStatus
@@ -161,7 +161,7 @@ func (t ExportTask) unshared() ExportTask {
 func (t ExportTask) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
-	// The caller's encoder escapes & in a link if it is set to: it can add escapes, not remove them.
+	// The caller's encoder can add the escapes of HTML, and cannot remove them.
 	encoder.SetEscapeHTML(false)
 	err := encoder.Encode(struct {
 		TaskID       string           `json:"task_id"`
@@ -196,17 +196,17 @@ func (t *ExportTask) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Format prints the task as fmt prints any struct, but without the query of its download link, which is a
-// key to the file. A struct that embeds a task is printed as the task. A task in an unexported field is
-// printed with the whole link: fmt calls no methods there.
+// Format prints the task as fmt prints any struct, but without the query of its download link, which is a key to
+// the file. A struct that embeds a task is printed as the task. A task in an unexported field is printed with the
+// whole link, since fmt calls no methods there.
 func (t ExportTask) Format(f fmt.State, verb rune) {
 	type exportTask ExportTask // without this method
 	t.DownloadLink = redact.Link(t.DownloadLink)
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), exportTask(t))
 }
 
-// LogValue logs the task without the query of its download link, and without zero times. slog does not call
-// it for tasks in a slice; a [slog.JSONHandler] logs these in full, as JSON shows them.
+// LogValue returns the task without the query of its download link and without zero times. slog does not call it
+// for tasks in a slice: a [slog.JSONHandler] logs these with the whole link.
 func (t ExportTask) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("task_id", t.TaskID),
@@ -226,34 +226,34 @@ func timeAttr(key string, t time.Time) slog.Attr {
 	return slog.Time(key, t)
 }
 
-// CreateExportTaskRequest describes an export. No field is required; the service has defaults for fields
-// that are not set. Constants are the documented values; other values are sent as they are, since the
-// vendor adds some.
+// CreateExportTaskRequest describes an export. No field is required: zero values are not sent, and the service has
+// defaults. The constants are the documented values. Other values are sent too, since the vendor adds some.
 //
-// These limits are the service's and are not checked before sending. An export covers up to 365 days,
-// without bandwidth if it covers more than 90. It has steps of 5 minutes or 1 hour, and at most 100
-// domains. The figures are about one hour behind. The format of the file is not documented.
+// The service has limits that are not checked before sending. An export covers up to 365 days, and has no
+// bandwidth if it covers more than 90. It has steps of 5 minutes or 1 hour, and at most 100 domains. The figures
+// are about one hour behind. The format of the file is not documented.
 type CreateExportTaskRequest struct {
 	// Action is the kind of data.
 	Action Action
-	// DomainNames are the accelerated domains, at most 100, or "all" alone. With "all" and
-	// [GroupByDomain], one task has the figures of all domains.
+	// DomainNames are the accelerated domains, at most 100, or "all" alone. With "all" and [GroupByDomain], one
+	// task has the figures of each domain.
 	DomainNames []string
-	// StartTime and EndTime limit the statistics, to the millisecond. The end must be after the start.
+	// StartTime and EndTime limit the statistics, to the millisecond. If both are set, the end must be at least one
+	// millisecond after the start.
 	StartTime, EndTime time.Time
 	// GroupBy is [GroupByDomain] for figures of each domain, or empty.
 	GroupBy string
-	// Interval is the step of the figures in whole seconds: 5 minutes or 1 hour. Spans over 90 days need 1
-	// hour.
+	// Interval is the step of the figures: 5 minutes or 1 hour, and only 1 hour if the export covers more than 90
+	// days. It must be whole seconds.
 	Interval time.Duration
-	// ServiceArea is the part of the world that is counted. The default is mainland China.
+	// ServiceArea is the part of the world whose traffic is counted. The default is mainland China.
 	ServiceArea ServiceArea
 	// StatType selects traffic or requests.
 	StatType StatType
-	// Countries are country codes, or "all" alone. They are not for carrier or top-URL data; regional data
-	// takes only "cn".
+	// Countries are country codes, or "all" alone. Carrier data and top-URL data take none. Regional data takes
+	// only "cn".
 	Countries []string
-	// Provinces are province codes, or "all" alone. They need "cn" as the only country.
+	// Provinces are province codes, or "all" alone. If they are set, Countries must be "cn" alone.
 	Provinces []string
 	// ISP is the carrier.
 	ISP string
@@ -264,9 +264,9 @@ type CreateExportTaskRequest struct {
 // Action is the kind of data that is exported.
 type Action string
 
-// The documented kinds of data. The kinds that begin with top_ need an operations report, which has to be
-// ordered in the console. They have data from the day after on, and know mainland China and the rest of
-// the world, but not both at once.
+// The documented kinds of data. The kinds that begin with top_ need an operations report, which is ordered in the
+// console and has data from the next day on. They take [ServiceAreaMainlandChina] or
+// [ServiceAreaOutsideMainlandChina], not [ServiceAreaGlobal].
 const (
 	ActionReportsDetail    Action = "reports_detail"
 	ActionTopURLDetail     Action = "top_url_detail"
@@ -359,8 +359,8 @@ func (r *CreateExportTaskRequest) body() ([]byte, error) {
 
 // CreateExportTaskResponse is the response to an accepted request.
 type CreateExportTaskResponse struct {
-	// TaskID is the id of the new task. It is empty if the service sends none, as documented: the new task
-	// has to be found in the list then.
+	// TaskID is the id of the new task. It is empty if the service sends none, which is what the API reference
+	// documents. The new task is then found in the list.
 	TaskID string
 
 	ResponseMetadata `json:"-"`
@@ -369,8 +369,8 @@ type CreateExportTaskResponse struct {
 // ServiceArea is the part of the world whose traffic is counted.
 type ServiceArea string
 
-// The documented service areas. The service counts a domain that is served globally for mainland China
-// and for the rest of the world separately.
+// The documented service areas. If a domain is served globally, the service counts it separately for mainland
+// China and for the rest of the world.
 const (
 	ServiceAreaMainlandChina        ServiceArea = "mainland_china"
 	ServiceAreaOutsideMainlandChina ServiceArea = "outside_mainland_china"
@@ -382,7 +382,7 @@ type StatType string
 
 // The documented kinds of statistics.
 const (
-	// StatTypeFlux is traffic, in bytes.
+	// StatTypeFlux is the traffic.
 	StatTypeFlux StatType = "flux"
 	// StatTypeReqNum is the number of requests.
 	StatTypeReqNum StatType = "req_num"

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// maxWholeFloat is the largest number up to which a float64 holds every whole number.
-const maxWholeFloat = 1 << 53
+// maxWholeFloat is the largest whole number that no other one becomes as a float64.
+const maxWholeFloat = 1<<53 - 1
 
 // ReadNumber reads a number and returns its literal text.
 func (s *Scanner) ReadNumber() (string, error) {
@@ -31,8 +31,8 @@ func (s *Scanner) ReadNumber() (string, error) {
 	return s.text[start:s.pos], nil
 }
 
-// ReadInt reads a whole number of 64 bits, with a fraction or an exponent too: 12, 12.0 and 1.2e1 are
-// equal. One with a fraction or an exponent is at most 2^53, either way.
+// ReadInt reads a whole number of 64 bits. 12, 12.0 and 1.2e1 are equal. A number with a fraction or an exponent is
+// read as a float64, so it must be between -2^53 and 2^53.
 func (s *Scanner) ReadInt() (int64, error) {
 	literal, err := s.ReadNumber()
 	if err != nil {
