@@ -52,12 +52,10 @@ func WithAKSK(ak, sk string) Option {
 	}
 }
 
-// WithCredentials signs with credentials built by the official SDK's core package: an AK/SK, with or
-// without a security token and an account id, or ones that fetch temporary credentials (instance
-// metadata, an id token, a pod identity) and refresh them before they expire. The client works on a
-// copy and never changes what it is given. It fetches from the instance metadata, and exchanges an id
-// token, by itself: retried, and the metadata never through a proxy. Any other accessor is called, by one
-// client of this package at a time, but not in turn with the official SDK's own clients.
+// WithCredentials signs with credentials that the official SDK's core package has built: an AK/SK, with or without a
+// security token and an account id, or temporary credentials of the instance metadata, an id token or a pod
+// identity. The client fetches and refreshes temporary credentials by itself, and never changes what it is given.
+// An accessor of another type is an error that wraps [ErrInvalidParameter].
 func WithCredentials(official *global.Credentials) Option {
 	return func(o *options) error {
 		if err := validateOfficial(official); err != nil {
