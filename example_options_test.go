@@ -43,7 +43,7 @@ func ExampleWithAKSK() {
 	}
 	fmt.Println(page.Total, "tasks")
 	// Output:
-	// cdn: NewCdnClient: invalid parameter: SecretKey has a character that no key has (white space, a comma, a control or non-ASCII character) at byte 13
+	// cdn: NewCdnClient: invalid parameter: SecretKey has a character that no key has (white space, a comma, a quote, a control or non-ASCII character) at byte 13
 	// 0 tasks
 }
 
