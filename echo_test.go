@@ -31,6 +31,9 @@ func rawServer(t *testing.T, response string) (endpoint string) {
 				defer func() { _ = conn.Close() }()
 				_, _ = conn.Read(make([]byte, 4096))
 				_, _ = io.WriteString(conn, response)
+				// A connection that is closed with unread bytes is reset, and the client may lose the response.
+				_ = conn.(*net.TCPConn).CloseWrite()
+				_, _ = io.Copy(io.Discard, conn)
 			})
 		}
 	})
