@@ -23,36 +23,30 @@ func profileName() string {
 	return "file ~/.huaweicloud/credentials"
 }
 
-// readProfile returns the settings in the [global] section of the profile file. It returns errNotSet if the
-// environment names no file and the default one does not exist or has no such section.
+// readProfile returns the settings in the [global] section of the profile file. If the default file or its section is
+// missing, the error wraps errNotSet. Other errors wrap ErrInvalidParameter.
 func readProfile() (map[string]string, error) {
-	path := os.Getenv(profileVariable)
-	named := path != ""
-	if !named {
+	path, missing := os.Getenv(profileVariable), ErrInvalidParameter
+	if path == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
 			return nil, fmt.Errorf("%w: the home directory is unknown (%w): set it, or name the file in %s",
 				ErrInvalidParameter, err, profileVariable)
 		}
-		path = filepath.Join(home, ".huaweicloud", "credentials")
+		path, missing = filepath.Join(home, ".huaweicloud", "credentials"), errNotSet
 	}
 	content, err := readCredentialsFile(path)
 	switch {
-	case err != nil && !named && isMissing(err):
-		return nil, fmt.Errorf("%w: %w", errNotSet, err)
+	case err != nil && isMissing(err):
+		return nil, fmt.Errorf("%w: %w", missing, err)
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrInvalidParameter, err)
 	}
 	settings, err := parseProfile(content)
-	switch {
-	case err != nil:
-		return nil, err
-	case settings == nil && !named:
-		return nil, fmt.Errorf("%w: the file has no section [global]", errNotSet)
-	case settings == nil:
-		return nil, fmt.Errorf("%w: the file has no section [global]", ErrInvalidParameter)
+	if err == nil && settings == nil {
+		err = fmt.Errorf("%w: the file has no section [global]", missing)
 	}
-	return settings, nil
+	return settings, err
 }
 
 // isMissing reports whether err says that a file does not exist, or that it cannot exist: the home directory of a
