@@ -17,21 +17,21 @@ const (
 	lockTime  = 5 * time.Minute
 )
 
-// WithKeyLock locks the access key for 5 minutes after more than five refused signatures in a row, as the
-// service does. Until then each request with the key, even a well-signed one, gets the gateway's 401 with
-// "AK access failed to reach the limit,forbidden". By default a key is never locked.
+// WithKeyLock locks the access key for 5 minutes after more than five refused signatures in a row, as the service does.
+// Meanwhile each request with the key gets the gateway's 401 with "AK access failed to reach the limit,forbidden",
+// also with a right signature. By default a key is never locked.
 func WithKeyLock() Option {
 	return func(c *config) { c.keyLock = true }
 }
 
-// WithCanonicalEcho makes the 401 of a refused signature quote the canonical request with its headers and the
-// Authorization header, as the gateway may. Code that logs the error then must not show a security token. By
-// default the 401 says what is wrong and quotes nothing.
+// WithCanonicalEcho makes the 401 of a refused signature quote the canonical request and the Authorization header, as
+// the gateway may. It tests that code which logs the error shows no security token. By default the 401 has the
+// reason only.
 func WithCanonicalEcho() Option {
 	return func(c *config) { c.canonicalEcho = true }
 }
 
-// authenticated lets only requests through that are signed with the server's key pair and within the quota.
+// authenticated calls next for requests that are signed with the server's key pair and are within the quota.
 func (s *service) authenticated(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		now := s.clock()
@@ -59,12 +59,12 @@ func (s *service) verify(r *http.Request, now time.Time) error {
 	return s.signer().Verify(r, now)
 }
 
-// namesKey reports whether r claims to be signed with the server's access key.
+// namesKey reports whether the Authorization of r has the server's access key.
 func (s *service) namesKey(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Authorization"), "Access="+s.ak+",")
 }
 
-// unauthorized says why as the gateway does, without the words that [cdn.Signer.Verify] puts before it.
+// unauthorized responds with the gateway's 401. The reason is that of [cdn.Signer.Verify], without its prefix.
 func (s *service) unauthorized(w http.ResponseWriter, r *http.Request, err error) {
 	if s.namesKey(r) {
 		s.lock.refused(s.clock())

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// canonicalRequest returns the canonical request of r as the gateway quotes it: one line, with | for a line
-// break. It goes by the names that r lists as signed.
+// canonicalRequest returns the canonical request of r as the gateway quotes it: one line, with | for a line break.
+// It has the headers that r lists as signed.
 func canonicalRequest(r *http.Request) string {
 	_, names, _ := strings.Cut(r.Header.Get("Authorization"), "SignedHeaders=")
 	names, _, _ = strings.Cut(names, ",")

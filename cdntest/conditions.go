@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// unmet returns the status of a response to conditions that the file does not meet: 412, 304, or 0 if it meets
-// them all. As in RFC 9110, section 13.2.2, an ETag counts before a date. A date that cannot be read is
-// ignored.
+// unmet returns 412 or 304 if the file does not meet the conditions of a request, and 0 if it does. As in RFC 9110,
+// section 13.2.2, an ETag counts before a date. An invalid date is ignored.
 func (f *file) unmet(header http.Header) int {
 	modified := f.modified.Truncate(time.Second)
 	if match := header.Get("If-Match"); match != "" {
@@ -47,8 +46,8 @@ func (b byteRange) contentRange(size int64) string {
 	return fmt.Sprintf("bytes %d-%d/%d", b.start, b.start+b.length-1, size)
 }
 
-// parseRange returns the part that a Range header asks for, and whether it asks for one. A header that is
-// malformed or names several parts asks for none: the part is the whole file.
+// parseRange returns the part that a Range header asks for, and whether it asks for one. A malformed header or one
+// with several parts asks for none: the part is the whole file.
 func parseRange(header string, size int64) (part byteRange, asked bool) {
 	whole := byteRange{0, size}
 	first, last, ok := strings.Cut(strings.TrimPrefix(header, "bytes="), "-")
@@ -77,7 +76,7 @@ func parseRange(header string, size int64) (part byteRange, asked bool) {
 	return byteRange{start, max(0, end-start+1)}, true
 }
 
-// position reads an integer that has digits only.
+// position parses an integer without a sign.
 func position(text string) (int64, bool) {
 	n, err := strconv.ParseUint(text, 10, 63)
 	return int64(n), err == nil

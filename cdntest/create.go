@@ -26,8 +26,7 @@ type exportRequest struct {
 	Language    string `json:"language"`
 }
 
-// createExportTask responds without a body, since none is documented: a caller has to find its task in the
-// list.
+// createExportTask responds without a body, since none is documented: a client has to find its task in the list.
 func (s *service) createExportTask(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -58,13 +57,13 @@ func parseExport(body []byte) (exportRequest, error) {
 		return export, readable(err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return export, errors.New("the body goes on after its JSON object")
+		return export, errors.New("the body has data after its JSON object")
 	}
 	return export, checkNames(body)
 }
 
-// checkNames refuses what encoding/json accepts in an object: names of fields in other letters, and names that
-// are there twice. The body must have been decoded before, and so is well-formed.
+// checkNames refuses what encoding/json accepts in an object: names in another case, and duplicate names. The body must
+// be well-formed.
 func checkNames(body []byte) error {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	_, _ = decoder.Token() // the brace
@@ -76,7 +75,7 @@ func checkNames(body []byte) error {
 			return fmt.Errorf("unknown field %q", name)
 		}
 		if seen[name] {
-			return fmt.Errorf("field %q is there twice", name)
+			return fmt.Errorf("field %q is given twice", name)
 		}
 		seen[name] = true
 		_ = decoder.Decode(new(json.RawMessage)) // the value
@@ -94,7 +93,7 @@ func isField(name string) bool {
 	return false
 }
 
-// readable names a field of the wrong type by its name on the wire.
+// readable returns err with the JSON name of a field of the wrong type.
 func readable(err error) error {
 	if wrongType := new(json.UnmarshalTypeError); errors.As(err, &wrongType) {
 		return fmt.Errorf("%s must be of type %s, not %s", wrongType.Field, wrongType.Type, wrongType.Value)

@@ -13,7 +13,7 @@ const (
 	maxSpan     = 365 * 24 * time.Hour
 	maxFineSpan = 90 * 24 * time.Hour // longer ones have hourly steps only
 
-	// maxDomainName is the longest name of a domain, in bytes, that the DNS knows.
+	// maxDomainName is the longest domain name of the DNS, in bytes.
 	maxDomainName = 253
 
 	// maxTime is the latest time of the API, in milliseconds.
@@ -34,8 +34,8 @@ func (e exportRequest) check(now time.Time) error {
 	return e.checkPlace()
 }
 
-// checkWords knows the documented values of the fields. An empty field counts as absent. The values are spelt
-// out here and not taken from package cdn, so that a wrong constant there shows.
+// checkWords refuses values that are not documented. An empty field counts as absent. The values are literals, so a
+// wrong constant of package cdn is found.
 func (e exportRequest) checkWords() error {
 	for _, field := range []struct {
 		name, value string
@@ -70,13 +70,13 @@ func (e exportRequest) checkDomains() error {
 			return refusef(codeDomain, "domain_name has an empty name")
 		}
 		if len(name) > maxDomainName || strings.ContainsFunc(name, notInDomain) {
-			return refusef(codeDomain, "domain_name has %.300q, which is no name of a domain", name)
+			return refusef(codeDomain, "domain_name has %.300q, which is not a domain name", name)
 		}
 	}
 	return nil
 }
 
-// notInDomain reports whether no name of a domain has the character.
+// notInDomain reports whether r cannot be in a domain name.
 func notInDomain(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`"'<>&\`, r) }
 
 // checkTimes refuses times out of order or range, and steps that do not go with them.
@@ -112,10 +112,10 @@ func checkTime(name string, value *int64) error {
 // checkPlace refuses countries and provinces that do not go with the rest.
 func (e exportRequest) checkPlace() error {
 	if e.Country != "" && (e.Action == "isp_detail" || e.Action == "top_url_detail") {
-		return fmt.Errorf("country does not go with action %s", e.Action)
+		return fmt.Errorf("country cannot be combined with action %s", e.Action)
 	}
 	if e.Province != "" && e.Country != "cn" {
-		return fmt.Errorf("province goes with country cn only, not with %q", e.Country)
+		return fmt.Errorf("province needs country cn, not %q", e.Country)
 	}
 	return nil
 }

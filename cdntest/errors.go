@@ -23,7 +23,7 @@ const (
 	codeStep             = "CDN.0203"
 )
 
-// gatewayError responds in the shape of the API gateway, which stands before the service.
+// gatewayError responds with an error in the shape of the API gateway in front of the service.
 func gatewayError(w http.ResponseWriter, status int, code, message string) {
 	writeJSON(w, status, struct {
 		cdn.ErrMsg
@@ -31,14 +31,14 @@ func gatewayError(w http.ResponseWriter, status int, code, message string) {
 	}{cdn.ErrMsg{ErrorCode: code, ErrorMsg: message}, w.Header().Get(headerRequestID)})
 }
 
-// cdnError responds in the shape of the CDN itself.
+// cdnError responds with an error in the shape of the CDN itself.
 func cdnError(w http.ResponseWriter, status int, code, message string) {
 	writeJSON(w, status, struct {
 		Error cdn.ErrMsg `json:"error"`
 	}{cdn.ErrMsg{ErrorCode: code, ErrorMsg: message}})
 }
 
-// storeError responds in the shape of the object store, which holds the files.
+// storeError responds with an error in the shape of the object store, which serves the files.
 func storeError(w http.ResponseWriter, status int, code, message string) {
 	body, err := xml.Marshal(struct {
 		XMLName   xml.Name `xml:"Error"`
@@ -54,7 +54,7 @@ func storeError(w http.ResponseWriter, status int, code, message string) {
 	write(w, status, "application/xml", append([]byte(xml.Header), body...))
 }
 
-// refusal is a reason to refuse a request that has a code of its own.
+// refusal is an error with the code that the CDN responds with.
 type refusal struct{ code, message string }
 
 func (r refusal) Error() string { return r.message }
@@ -64,7 +64,7 @@ func refusef(code, format string, args ...any) error {
 	return refusal{code, fmt.Sprintf(format, args...)}
 }
 
-// refuse responds with the CDN's error for err: a refusal's own code, else that of an invalid parameter.
+// refuse responds with err in the shape of the CDN. The code is that of a refusal, else that of an invalid parameter.
 func refuse(w http.ResponseWriter, err error) {
 	code := codeInvalidParameter
 	if r, ok := errors.AsType[refusal](err); ok {
@@ -74,8 +74,8 @@ func refuse(w http.ResponseWriter, err error) {
 	cdnError(w, status, code, err.Error())
 }
 
-// statusOf returns the HTTP status that a code comes with, as the vendor lists it, and a message for it. The
-// status of a code that is not listed is 0.
+// statusOf returns the HTTP status that the service's error table lists for a code, and a message. The status is 0 if
+// the code is not listed.
 func statusOf(code string) (status int, message string) {
 	owner, number, dotted := strings.Cut(code, ".")
 	switch {
@@ -90,7 +90,7 @@ func statusOf(code string) (status int, message string) {
 	}
 }
 
-// cdnStatus knows the CDN's codes. Most business errors come with 200.
+// cdnStatus is statusOf for the CDN's codes. Most business errors come with 200.
 func cdnStatus(number string) (int, string) {
 	switch number {
 	case "0000":
@@ -122,8 +122,7 @@ func cdnStatus(number string) (int, string) {
 	}
 }
 
-// gatewayStatus knows the numbers of the gateway's codes. The number 0201 comes with several statuses; it is
-// the 502 here.
+// gatewayStatus is statusOf for the numbers of the gateway's codes. Of the statuses of 0201 it returns 502.
 func gatewayStatus(number string) (int, string) {
 	switch number {
 	case "0308":
@@ -145,7 +144,7 @@ func gatewayStatus(number string) (int, string) {
 	}
 }
 
-// storeStatus knows the object store's codes.
+// storeStatus is statusOf for the object store's codes.
 func storeStatus(code string) (int, string) {
 	switch code {
 	case "AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId":

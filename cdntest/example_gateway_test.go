@@ -14,8 +14,7 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// A wrong secret key locks the access key. Code that repeats refused requests makes it worse: even the right
-// secret key is refused for 5 minutes then.
+// More than five requests with a wrong secret key lock the access key: the right secret key is refused too.
 func ExampleWithKeyLock() {
 	srv := cdntest.NewServer(cdntest.WithKeyLock())
 	defer srv.Close()
@@ -35,7 +34,7 @@ func ExampleWithKeyLock() {
 	// Output: APIGW.0301 Incorrect IAM authentication information: AK access failed to reach the limit,forbidden
 }
 
-// The gateway quotes what it was sent. An error of package cdn shows no secret of it.
+// The gateway quotes the request. An error of package cdn contains no secret of it.
 func ExampleWithCanonicalEcho() {
 	srv := cdntest.NewServer(cdntest.WithCanonicalEcho(), cdntest.WithSecurityToken("my-security-token"))
 	defer srv.Close()
@@ -48,7 +47,7 @@ func ExampleWithCanonicalEcho() {
 	// Output: true false
 }
 
-// A slow service, for code that must stay responsive.
+// A call ends with its context although the service does not respond.
 func ExampleWithLatency() {
 	srv := cdntest.NewServer(cdntest.WithLatency(time.Hour))
 	defer srv.Close()
@@ -60,7 +59,7 @@ func ExampleWithLatency() {
 	// Output: true
 }
 
-// A page of one's own beside the API.
+// Middleware adds a health check.
 func ExampleWithMiddleware() {
 	srv := cdntest.NewServer(cdntest.WithMiddleware(func(next http.Handler) http.Handler {
 		mux := http.NewServeMux()

@@ -18,7 +18,7 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// A program listens on the address that its user gives. Port 0 is a free one, and an address in use is an error.
+// Port 0 is a free port. An address in use is an error.
 func ExampleWithAddr() {
 	srv, err := cdntest.Listen(cdntest.WithAddr("127.0.0.1:0"))
 	if err != nil {
@@ -38,7 +38,7 @@ func ExampleWithAddr() {
 	// the same one again: cannot listen
 }
 
-// The server takes the keys that the program has in its settings, and no others.
+// The server accepts one key pair.
 func ExampleWithAKSK() {
 	srv := cdntest.NewServer(cdntest.WithAKSK("MYACCESSKEY", "my-secret-key"))
 	defer srv.Close()
@@ -53,7 +53,7 @@ func ExampleWithAKSK() {
 	// my-old-secret-key is refused: true
 }
 
-// With temporary keys, a client that leaves the security token out is refused.
+// A client with temporary keys is refused if it does not send the security token.
 func ExampleWithSecurityToken() {
 	srv := cdntest.NewServer(cdntest.WithSecurityToken("my-security-token"))
 	defer srv.Close()
@@ -68,7 +68,7 @@ func ExampleWithSecurityToken() {
 	// without it: true
 }
 
-// A plain GET, which is not signed, as a browser or a script would send it.
+// A plain GET without a signature, as a script sends it.
 func ExampleWithNoAuth() {
 	srv := cdntest.NewServer(cdntest.WithNoAuth())
 	defer srv.Close()
@@ -88,7 +88,7 @@ func ExampleWithNoAuth() {
 	// Output: 200 {"total":0,"data":[]}
 }
 
-// An export that takes no time, for a test that is not about waiting.
+// An export is finished at once, for tests that are not about waiting.
 func ExampleWithExportTime() {
 	srv := cdntest.NewServer(cdntest.WithExportTime(0))
 	defer srv.Close()
@@ -101,7 +101,7 @@ func ExampleWithExportTime() {
 	// Output: success
 }
 
-// What the code under test does if the service cannot make the file.
+// The service cannot make the file.
 func ExampleWithFailedExports() {
 	srv := cdntest.NewServer(cdntest.WithFailedExports(), cdntest.WithExportTime(0))
 	defer srv.Close()
@@ -118,7 +118,7 @@ func ExampleWithFailedExports() {
 	// Output: the task ended with fail
 }
 
-// A link that was kept for too long is refused as an object store does it.
+// A link that has expired is refused with the object store's 403.
 func ExampleWithLinkExpiry() {
 	start := time.Now()
 	var passed atomic.Int64
@@ -144,7 +144,7 @@ func ExampleWithLinkExpiry() {
 	// 403 Forbidden
 }
 
-// A download of one's own is checked against the sum that the store sends along.
+// A download without package cdn is checked against the sum that the store sends.
 func ExampleWithContentMD5() {
 	srv := cdntest.NewServer(cdntest.WithContentMD5())
 	defer srv.Close()
@@ -166,7 +166,7 @@ func ExampleWithContentMD5() {
 	// Output: true
 }
 
-// A page may be shorter than asked for; code that takes one page for all the tasks misses some.
+// A page may be shorter than asked. Code that takes one page for the whole list misses tasks.
 func ExampleWithPageCap() {
 	srv := cdntest.NewServer(cdntest.WithPageCap(2), cdntest.WithSampleTasks(5))
 	defer srv.Close()
@@ -193,7 +193,7 @@ func ExampleWithPageCap() {
 	// all pages have 5
 }
 
-// The account has 2 requests a minute. A client that may not wait gets the gateway's refusal.
+// The account has 2 requests a minute. A client whose deadline is nearer gets the gateway's refusal.
 func ExampleWithQuota() {
 	srv := cdntest.NewServer(cdntest.WithQuota(2, time.Minute))
 	defer srv.Close()
@@ -242,8 +242,7 @@ func ExampleWithQuotaWindow() {
 	// 1m15s 200
 }
 
-// A task that was just created is not in the list yet. Code that takes the newest task for its own takes
-// another one.
+// The list does not show a task that was just created. Code that takes the newest task for its own takes another one.
 func ExampleWithListLag() {
 	start := time.Now()
 	var passed atomic.Int64
@@ -272,7 +271,7 @@ func ExampleWithListLag() {
 	// after 3s the list has 1 of 1
 }
 
-// A link of the other kind says when it was made and for how many seconds it is good.
+// A link of the other kind has the time when it was made and the seconds for which it is valid.
 func ExampleWithAmzLinks() {
 	srv := cdntest.NewServer(cdntest.WithAmzLinks(), cdntest.WithLinkExpiry(time.Hour))
 	defer srv.Close()
@@ -293,7 +292,7 @@ func ExampleWithAmzLinks() {
 	// X-Amz-Expires
 }
 
-// Under load, the server remembers no more than the latest requests.
+// The server remembers only the latest requests.
 func ExampleWithRequestLog() {
 	srv := cdntest.NewServer(cdntest.WithRequestLog(2))
 	defer srv.Close()
@@ -313,7 +312,7 @@ func ExampleWithRequestLog() {
 	// offset 49
 }
 
-// Tasks in all the states that a page may have to show.
+// Sample tasks have all statuses.
 func ExampleWithSampleTasks() {
 	noon := time.Date(2026, time.March, 4, 12, 0, 0, 0, time.UTC)
 	srv := cdntest.NewServer(

@@ -1,6 +1,7 @@
 package cdntest_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ func Example() {
 	// GET /v1/cdn/statistics/export-tasks
 }
 
-// The clock moves an export on; nothing has to sleep.
+// An export progresses by the clock. Nothing has to sleep.
 func ExampleWithClock() {
 	now := time.Now()
 	srv := cdntest.NewServer(
@@ -78,7 +79,7 @@ func ExampleServer_Inject() {
 	// Output: true
 }
 
-// The code under test takes an endpoint and keys; a test gives it those of a server of its own.
+// The code under test takes an endpoint and keys. A test passes those of the server.
 func ExampleNewServer() {
 	srv := cdntest.NewServer(cdntest.WithSampleTasks(3))
 	defer srv.Close()
@@ -99,7 +100,7 @@ func ExampleNewServer() {
 	// Output: 3 <nil>
 }
 
-// A program that takes the server's settings from its user says what is wrong with them.
+// A program that takes the options from its user prints what is wrong with them.
 func ExampleListen() {
 	for _, most := range []int{0, 20} {
 		srv, err := cdntest.Listen(cdntest.WithPageCap(most))
@@ -115,7 +116,7 @@ func ExampleListen() {
 	// listening, pages of at most 20
 }
 
-// The server goes away while a call waits for its response; closing does not wait for the call.
+// The server is closed while a call waits for its response. Close does not wait for the call.
 func ExampleServer_Close() {
 	srv := cdntest.NewServer()
 	client := srv.NewClient(cdn.WithRetryPolicy(cdn.RetryPolicy{MaxAttempts: 1}))
@@ -136,7 +137,7 @@ func ExampleServer_Close() {
 	// Output: the call fails: true
 }
 
-// A test that is about failures has its client give up at once.
+// A test of failures uses a client that does not retry.
 func ExampleServer_NewClient() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -149,7 +150,7 @@ func ExampleServer_NewClient() {
 	// Output: true 1
 }
 
-// A task with a file is finished and has a link to it; others are what their status says.
+// A task with a file is finished and has a link. A task without one is unfinished unless it has a status.
 func ExampleServer_AddTask() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -167,7 +168,7 @@ func ExampleServer_AddTask() {
 	// monthly fail link: false
 }
 
-// What a test checks after the code that creates tasks has run.
+// A test checks the tasks that its code has created.
 func ExampleServer_Tasks() {
 	srv := cdntest.NewServer(cdntest.WithExportTime(0))
 	defer srv.Close()
@@ -200,7 +201,7 @@ func ExampleServer_UpdateTask() {
 	// Output: true
 }
 
-// A task that was in the list is there no longer.
+// A task is removed.
 func ExampleServer_RemoveTask() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -237,7 +238,7 @@ func ExampleServer_SetContent() {
 	// finished and no link: true
 }
 
-// What the code under test sent, to the byte.
+// A test checks what its code has sent, to the byte.
 func ExampleServer_Requests() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -295,7 +296,7 @@ func ExampleIsList() {
 	// list: true
 }
 
-// The service makes the task, and its response is lost. The client makes no second one, and names what it found.
+// The service creates the task and its response is lost. The client creates no second one and returns the candidate.
 func ExampleIsCreate() {
 	srv := cdntest.NewServer(cdntest.WithExportTime(0))
 	defer srv.Close()
@@ -310,7 +311,58 @@ func ExampleIsCreate() {
 	// Output: 1 of 1
 }
 
-// The connection breaks in the middle of the file; the client goes on from there.
+// A task is created between two pages, so the second page begins with the last task of the first. Code that trusts
+// offsets counts that task twice.
+func ExampleServer_Inject_movingList() {
+	srv := cdntest.NewServer(cdntest.WithSampleTasks(4))
+	defer srv.Close()
+	client := srv.NewClient()
+	srv.Inject(cdntest.Fault{Match: func(r *http.Request) bool {
+		if r.URL.Query().Get("offset") != "2" {
+			return false
+		}
+		srv.AddTask(cdn.ExportTask{TaskName: "new"}, nil)
+		return true
+	}})
+
+	seen := make(map[string]bool)
+	for _, offset := range []int{0, 2} {
+		page, err := client.ListExportTasks(context.Background(), &cdn.ListExportTasksRequest{Limit: 2, Offset: offset})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for _, task := range page.Data {
+			fmt.Println("offset", offset, task.Status, "seen before:", seen[task.TaskID])
+			seen[task.TaskID] = true
+		}
+	}
+	// Output:
+	// offset 0 success seen before: false
+	// offset 0 processing seen before: false
+	// offset 2 processing seen before: true
+	// offset 2 fail seen before: false
+}
+
+// The service sends a name as a number, as the API reference's example has it.
+func ExampleServer_Inject_rewrite() {
+	srv := cdntest.NewServer()
+	defer srv.Close()
+	srv.AddTask(cdn.ExportTask{TaskName: "149751000000"}, nil)
+	srv.Inject(cdntest.Fault{Match: cdntest.IsList, Rewrite: func(body []byte) []byte {
+		return bytes.ReplaceAll(body, []byte(`"149751000000"`), []byte(`149751000000`))
+	}})
+
+	page, err := srv.NewClient().ListExportTasks(context.Background(), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(page.Data[0].TaskName)
+	// Output: 149751000000
+}
+
+// The connection breaks in the middle of the file. The client resumes the download.
 func ExampleIsDownload() {
 	srv := cdntest.NewServer()
 	defer srv.Close()

@@ -32,7 +32,7 @@ func (s *service) startExport(export exportRequest, now time.Time) {
 			{now.Add(s.exportTime / 2), statusProcessing},
 			{now.Add(s.exportTime), s.end()},
 		},
-		// A failed task has a file too, but no link leads to it.
+		// A failed task has a file too, but no link.
 		file: newReport(func() []byte { return export.report(now) }, now.Add(s.exportTime)),
 	})
 }

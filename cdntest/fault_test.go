@@ -25,7 +25,7 @@ func on(path string) func(*http.Request) bool {
 	return func(r *http.Request) bool { return r.URL.Path == path }
 }
 
-func TestFaultReplacesTheAnswer(t *testing.T) {
+func TestFaultReplacesTheResponse(t *testing.T) {
 	f := newFixture(t)
 	for _, c := range []struct {
 		name   string
@@ -50,7 +50,7 @@ func TestFaultReplacesTheAnswer(t *testing.T) {
 	}
 }
 
-func TestFaultReplacesTheAnswerToHead(t *testing.T) {
+func TestFaultReplacesTheResponseToHead(t *testing.T) {
 	f := newFixture(t)
 	f.Inject(cdntest.Fault{Status: 500, Body: "body"})
 	a := f.call(http.MethodHead, allTasks, "")
@@ -76,13 +76,40 @@ func TestFaultSetsHeaders(t *testing.T) {
 	}
 }
 
-func TestFaultSetsHeadersOfAnAnswerWithoutBody(t *testing.T) {
+func TestFaultSetsHeadersOfAResponseWithoutBody(t *testing.T) {
 	f := newFixture(t)
 	f.Inject(cdntest.Fault{Header: http.Header{"X-Extra": {"1"}}})
 	a := f.call(http.MethodPost, tasksPath, `{}`)
 	assert.Equal(t, http.StatusOK, a.StatusCode)
 	assert.Equal(t, "1", a.Header.Get("X-Extra"))
 	assert.Len(t, f.Tasks(), 1)
+}
+
+func TestFaultRewritesTheBody(t *testing.T) {
+	double := func(body []byte) []byte { return append(body, body...) }
+	for _, c := range []struct {
+		name   string
+		fault  cdntest.Fault
+		status int
+		want   string
+	}{
+		{"the normal body", cdntest.Fault{Rewrite: double}, 200, "{\"total\":0,\"data\":[]}\n{\"total\":0,\"data\":[]}\n"},
+		{"handled first", cdntest.Fault{Rewrite: double, Handled: true, Delay: time.Millisecond}, 200, "{\"total\":0,\"data\":[]}\n{\"total\":0,\"data\":[]}\n"},
+		{"then cut", cdntest.Fault{Rewrite: double, TruncateAfter: 30}, 200, "{\"total\":0,\"data\":[]}\n{\"total\""},
+		{"to nothing", cdntest.Fault{Rewrite: func([]byte) []byte { return nil }}, 200, ""},
+		{"not if there is a Body", cdntest.Fault{Rewrite: double, Body: "x"}, 200, "x"},
+		{"not if there is a Status", cdntest.Fault{Rewrite: double, Status: 503}, 503, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.Inject(c.fault)
+			a := f.get(allTasks)
+			assert.Equal(t, c.status, a.StatusCode)
+			assert.Equal(t, c.want, a.body)
+			assert.Equal(t, c.fault.TruncateAfter > 0, a.err != nil, a.err)
+			assert.NotEmpty(t, a.Header.Get("X-Request-Id"))
+		})
+	}
 }
 
 // A Content-Length that promises more than comes is a header like any other.

@@ -12,7 +12,7 @@ type faultList struct {
 	faults []*injected
 }
 
-// injected is a fault and how many requests are still to meet it. A negative number means all.
+// injected is a fault and the number of requests that will still meet it. A negative number means all.
 type injected struct {
 	Fault
 	left int
@@ -32,13 +32,12 @@ func (l *faultList) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, f := range l.faults {
-		f.left = 0 // a request may be looking at a copy of the list
+		f.left = 0 // a request may be reading a copy of the list
 	}
 	l.faults = nil
 }
 
-// take returns the fault that r is to meet, and counts it. It calls Match without the lock, so that Match can
-// use the server.
+// take returns the fault for r and counts it. It calls Match without the lock, so Match can call the server.
 func (l *faultList) take(r *http.Request) (Fault, bool) {
 	for _, f := range l.copy() {
 		if f.Match != nil && !f.Match(r) {

@@ -10,11 +10,14 @@ import (
 	"time"
 )
 
-// serve responds to r as the fault says. Without the fault, next would handle r.
+// serve responds to r with the fault. next is the handler of requests that meet none.
 func (f Fault) serve(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
 	respond := next
+	if f.Rewrite != nil {
+		respond = f.rewritten(next)
+	}
 	if f.Handled {
-		respond = handled(w, r, next)
+		respond = handled(w, r, respond)
 	}
 	if f.Status != 0 || f.Body != "" {
 		respond = f.replacement
@@ -32,16 +35,35 @@ func (f Fault) serve(w http.ResponseWriter, r *http.Request, next http.HandlerFu
 	respond(&faultyWriter{ResponseWriter: w, ctx: r.Context(), fault: f, left: f.TruncateAfter}, r)
 }
 
-// handled does what the request asks for and returns the response for later.
+// handled handles r now and returns a handler that sends the response.
 func handled(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) http.HandlerFunc {
+	done := record(w, r, next)
+	return func(w http.ResponseWriter, _ *http.Request) { replay(w, done, done.Body.Bytes()) }
+}
+
+// rewritten returns a handler that sends the response of next with the body that Rewrite returns.
+func (f Fault) rewritten(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		done := record(w, r, next)
+		body := f.Rewrite(done.Body.Bytes())
+		done.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		replay(w, done, body)
+	}
+}
+
+// record returns the response of next to r, with the headers that w has so far.
+func record(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) *httptest.ResponseRecorder {
 	done := httptest.NewRecorder()
 	copyHeader(done.Header(), w.Header())
 	next(done, r)
-	return func(w http.ResponseWriter, _ *http.Request) {
-		copyHeader(w.Header(), done.Header())
-		w.WriteHeader(done.Code)
-		_, _ = w.Write(done.Body.Bytes()) // a client that has left cannot be told
-	}
+	return done
+}
+
+// replay sends a recorded response with body.
+func replay(w http.ResponseWriter, done *httptest.ResponseRecorder, body []byte) {
+	copyHeader(w.Header(), done.Header())
+	w.WriteHeader(done.Code)
+	_, _ = w.Write(body) // a client that has left cannot be told
 }
 
 // replacement responds with the fault's body, or with the error of its code.
@@ -84,14 +106,14 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// reset ends the connection so that the client sees a reset and not an orderly close.
+// reset closes the connection so that the client sees a reset, not an orderly close.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // the next best end
+		panic(http.ErrAbortHandler) // an orderly close
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // what is not sent by now is not to be sent
+		_ = tcp.SetLinger(0) // discards what is not sent yet
 	}
 	_ = conn.Close()
 }
@@ -126,7 +148,7 @@ func (w *faultyWriter) Write(p []byte) (int, error) {
 	return w.trickle(p)
 }
 
-// trickle writes p, byte by byte if the fault says so.
+// trickle writes p, byte by byte if the fault has a Trickle.
 func (w *faultyWriter) trickle(p []byte) (int, error) {
 	if w.fault.Trickle <= 0 {
 		return w.ResponseWriter.Write(p)
@@ -144,14 +166,14 @@ func (w *faultyWriter) trickle(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// cut sends the last bytes and ends the connection; it does not return.
+// cut sends the last bytes and closes the connection. It does not return.
 func (w *faultyWriter) cut(last []byte) {
 	_, _ = w.trickle(last)
 	w.flush()
 	if w.fault.DropConnection {
 		reset(w.ResponseWriter)
 	}
-	panic(http.ErrAbortHandler) // net/http's own way to give up a response
+	panic(http.ErrAbortHandler) // net/http then closes the connection
 }
 
 // flush sends what is written so far. If it cannot, the next write says so.

@@ -22,13 +22,12 @@ const (
 	headerObsID2       = "X-Obs-Id-2"
 )
 
-// accountHeaders are those of the API, which say who is calling. They are none of the object
-// store's business.
+// accountHeaders are headers of the API that identify the caller. The object store must not get them.
 var accountHeaders = []string{
 	"Authorization", "X-Sdk-Date", "X-Security-Token", "X-Domain-Id", "X-Project-Id", "X-Sdk-Content-Sha256",
 }
 
-// file is what is behind a download link. It is never changed, only replaced.
+// file is the file of a download link. It is never changed, only replaced.
 type file struct {
 	content  func() content
 	modified time.Time
@@ -48,7 +47,7 @@ func newFile(whole []byte, modified time.Time) *file {
 	return &file{func() content { return c }, modified}
 }
 
-// newReport returns a file that is made when it is first asked for, since few are and a report can be large.
+// newReport returns a file whose content is made by the first download, since a report can be large.
 func newReport(report func() []byte, modified time.Time) *file {
 	return &file{sync.OnceValue(func() content {
 		whole := report()
@@ -56,7 +55,7 @@ func newReport(report func() []byte, modified time.Time) *file {
 	}), modified}
 }
 
-// etag returns the entity tag as OBS makes it of an object that was put at once: the MD5 of the content.
+// etag returns the MD5 of the content, which is the ETag of an OBS object uploaded in one part.
 func (f *file) etag() string {
 	sum := f.content().sum
 	return `"` + hex.EncodeToString(sum[:]) + `"`
@@ -65,7 +64,7 @@ func (f *file) etag() string {
 func (s *service) serveFile(w http.ResponseWriter, r *http.Request) {
 	for _, name := range accountHeaders {
 		if r.Header.Get(name) != "" {
-			storeError(w, http.StatusBadRequest, "InvalidArgument", "A link is authentication enough: do not send the header "+name)
+			storeError(w, http.StatusBadRequest, "InvalidArgument", "A link needs no further authentication: do not send the header "+name)
 			return
 		}
 	}
@@ -82,7 +81,7 @@ func (s *service) serveFile(w http.ResponseWriter, r *http.Request) {
 	s.send(w, r, f)
 }
 
-// send sends the file, or the part of it that is asked for. It ignores If-Range, as OBS does.
+// send sends the file, or the part that the request asks for. It ignores If-Range, as OBS does.
 func (s *service) send(w http.ResponseWriter, r *http.Request, f *file) {
 	whole := f.content()
 	size := int64(len(whole.bytes))

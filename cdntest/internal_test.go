@@ -47,7 +47,6 @@ func TestRequestLogDoesNotGrow(t *testing.T) {
 	}
 }
 
-// Where a connection cannot be reset, it is at least ended.
-func TestResetOfWhatIsNoConnection(t *testing.T) {
+func TestReset_without_a_connection_aborts_the_handler(t *testing.T) {
 	assert.PanicsWithValue(t, http.ErrAbortHandler, func() { reset(httptest.NewRecorder()) })
 }

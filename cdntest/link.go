@@ -29,9 +29,9 @@ func WithAmzLinks() Option {
 	return func(c *config) { c.amzLinks = true }
 }
 
-// linker makes download links and tells its own from forged ones. As an object store's link does, a link
-// holds when it expires and a signature. The signature is for GET, one file and that time, and for none of the
-// headers that OBS signs: Content-MD5, Content-Type and x-obs-*.
+// linker makes and verifies download links. As with an object store, a link has its expiry and a signature. The
+// signature is for GET, one file and that time, and for a request without the headers that OBS signs: Content-MD5,
+// Content-Type and x-obs-*.
 type linker struct {
 	key  []byte
 	life time.Duration
@@ -44,7 +44,7 @@ func newLinker(life time.Duration, amz bool) linker {
 	return linker{key, life, amz}
 }
 
-// link returns a link to the file of a task, good from now on for the linker's life.
+// link returns a link to the file of a task, valid from now for the linker's life.
 func (l linker) link(base, taskID string, now time.Time) string {
 	// A link counts in seconds; rounding down would make one of a short life expired from the start.
 	expires := now.Add(l.life + time.Second - 1).Unix()
@@ -92,7 +92,7 @@ func obsHeaders(header http.Header) []string {
 	return found
 }
 
-// refusal returns the store's code and message for a link that is not good, empty for one that is.
+// refusal returns the store's code and message for an invalid link. They are empty if the link is valid.
 func (l linker) refusal(r *http.Request, taskID string, now time.Time) (code, message string) {
 	query := r.URL.Query()
 	name, signature := l.signature(r, query, taskID)
@@ -109,7 +109,7 @@ func (l linker) refusal(r *http.Request, taskID string, now time.Time) (code, me
 	return "", ""
 }
 
-// expiry returns when a link, which must be genuine, expires.
+// expiry returns the expiry of a link with a valid signature.
 func expiry(query url.Values) time.Time {
 	if date, err := time.Parse(amzTime, query.Get("X-Amz-Date")); err == nil {
 		seconds, _ := strconv.ParseInt(query.Get("X-Amz-Expires"), 10, 64)

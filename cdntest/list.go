@@ -23,7 +23,7 @@ type listQuery struct {
 	taskID, taskName string
 }
 
-// keeps reports whether a task passes the filters. An empty filter lets every task pass.
+// keeps reports whether a task matches the filters. An empty filter matches each task.
 func (q listQuery) keeps(t *task) bool {
 	return (q.taskID == "" || t.TaskID == q.taskID) && (q.taskName == "" || t.TaskName == q.taskName)
 }
@@ -42,8 +42,7 @@ func (s *service) listExportTasks(w http.ResponseWriter, r *http.Request) {
 	}{total, s.listed(page, baseURL(r, s.url))})
 }
 
-// baseURL returns the server's URL as the client of r reaches it, perhaps through a proxy. Links have to lead
-// there too.
+// baseURL returns the URL at which the client of r reaches the server, perhaps through a proxy. Links must have it too.
 func baseURL(r *http.Request, fallback string) string {
 	if r.Host == "" {
 		return fallback
@@ -51,8 +50,7 @@ func baseURL(r *http.Request, fallback string) string {
 	return "http://" + r.Host
 }
 
-// parseListQuery reads the query of a list. Every parameter is optional; task_id and task_name may be empty,
-// as older SDKs send them.
+// parseListQuery parses the query of a list. Each parameter is optional. Older SDKs send task_id and task_name empty.
 func parseListQuery(raw string) (listQuery, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
@@ -74,7 +72,7 @@ func parseListQuery(raw string) (listQuery, error) {
 	return listQuery{limit, offset, values.Get("task_id"), values.Get("task_name")}, nil
 }
 
-// integer reads a parameter from 0 to highest; one that is not there is byDefault.
+// integer parses a parameter from 0 to highest. It returns byDefault if the parameter is absent.
 func integer(values url.Values, key string, highest, byDefault int) (int, error) {
 	if !values.Has(key) {
 		return byDefault, nil

@@ -61,41 +61,41 @@ func WithAddr(addr string) Option {
 	return func(c *config) { c.addr = addr }
 }
 
-// WithMiddleware puts the server's handler into another one, which can inspect requests, handle some itself, or
-// change responses. It can be given several times: the last one is the outermost. A handler that replaces the
-// [http.ResponseWriter] must give the original back with a method Unwrap() http.ResponseWriter, or else no
-// [Fault] can reset a connection. By default there is none.
+// WithMiddleware wraps the server's handler, to inspect requests, handle some, or change responses. It can be given
+// several times: the last one is the outermost. A handler that replaces the [http.ResponseWriter] must return the
+// original one from a method Unwrap() http.ResponseWriter. Otherwise no [Fault] can reset a connection. By default
+// there is none.
 func WithMiddleware(wrap func(http.Handler) http.Handler) Option {
 	return func(c *config) { c.middleware = append(slices.Clip(c.middleware), wrap) }
 }
 
-// WithClock sets the server's clock, by default [time.Now]. Everything goes by it except the real pauses of
-// [WithLatency], [Fault.Delay] and [Fault.Trickle]: signatures, quotas, update times, the progress of exports,
-// the expiry of links, the header Date. It is called from several goroutines at once and must not call the
-// server.
+// WithClock sets the server's clock, by default [time.Now]. Signatures, quotas, update times, the progress of exports,
+// the expiry of links and the header Date use it. [WithLatency], [Fault.Delay] and [Fault.Trickle] are in real time.
+// A clock that is off tests how a client copes with a wrong clock of its own. It is called from several goroutines
+// at once and must not call the server.
 func WithClock(now func() time.Time) Option {
 	return func(c *config) { c.clock = now }
 }
 
-// WithLatency makes each request wait before it is handled, in real time. The default is 0.
+// WithLatency sets how long each request waits before it is handled, in real time. The default is 0.
 func WithLatency(d time.Duration) Option {
 	return func(c *config) { c.latency = d }
 }
 
-// WithRequestLog sets how many requests [Server.Requests] remembers, by default the latest 10,000. With 0 it
-// remembers none. The bound keeps a server under load from growing without end.
+// WithRequestLog sets how many of the latest requests [Server.Requests] returns, by default 10,000. With 0 it returns
+// none. The bound limits the memory of a server under load.
 func WithRequestLog(n int) Option {
 	return func(c *config) { c.requestLog = n }
 }
 
-// WithAKSK sets the one key pair that the server accepts. Neither key may be empty. The default is a
-// fixed pair, the same for every server, in its fields AK and SK.
+// WithAKSK sets the key pair that the server accepts. Neither key may be empty. The default is a fixed pair, the same
+// for each server. [Server] has it in its fields AK and SK.
 func WithAKSK(ak, sk string) Option {
 	return func(c *config) { c.ak, c.sk = ak, sk }
 }
 
-// WithSecurityToken makes the key pair a temporary one: a request has to carry the token in
-// X-Security-Token, signed. By default the pair is permanent and has none.
+// WithSecurityToken makes the key pair temporary: a request must have the token in X-Security-Token, signed. By
+// default the pair is permanent.
 func WithSecurityToken(token string) Option {
 	return func(c *config) { c.token = token }
 }
@@ -105,15 +105,14 @@ func WithNoAuth() Option {
 	return func(c *config) { c.noAuth = true }
 }
 
-// WithSampleTasks fills the new server with n tasks, the same ones for the same time on the server's clock.
-// From three on, one of them is unfinished and one has failed. The others are finished and have a file.
+// WithSampleTasks adds n tasks, the same ones for the same time of the server's clock. The second is unfinished and
+// the third has failed. The others are finished and have a file. The default is 0.
 func WithSampleTasks(n int) Option {
 	return func(c *config) { c.samples = n }
 }
 
-// WithExportTime sets how long a created task takes from being accepted to its end, by default 2 seconds.
-// It waits for half of that time and is processed for the other half. With 0 it has ended when it is first
-// listed.
+// WithExportTime sets how long a created task takes until it is finished, by default 2 seconds: waiting for half of
+// the time, processing for the other half. With 0 it is finished at once.
 func WithExportTime(d time.Duration) Option {
 	return func(c *config) { c.exportTime = d }
 }
@@ -123,20 +122,19 @@ func WithFailedExports() Option {
 	return func(c *config) { c.failExports = true }
 }
 
-// WithPageCap sets how many tasks a page holds at most, whatever limit was asked for: at least 1, by default
-// 100, which is the largest limit.
+// WithPageCap sets the largest number of tasks of a page, also if the request asks for more. It is at least 1, by
+// default 100.
 func WithPageCap(n int) Option {
 	return func(c *config) { c.pageCap = n }
 }
 
-// WithLinkExpiry sets for how long a download link is good, counted from the response that contains it: by
-// default an hour. It is rounded up to the next whole second by the server's clock.
+// WithLinkExpiry sets how long a download link is valid after the response that contains it, by default an hour. The
+// expiry is rounded up to a whole second.
 func WithLinkExpiry(d time.Duration) Option {
 	return func(c *config) { c.linkExpiry = d }
 }
 
-// WithContentMD5 sends the header Content-MD5 with every whole file. OBS does not send it; other stores and
-// proxies do.
+// WithContentMD5 sends the header Content-MD5 with each whole file. OBS does not send it. Other stores do.
 func WithContentMD5() Option {
 	return func(c *config) { c.contentMD5 = true }
 }
@@ -184,7 +182,7 @@ func (c *config) check() error {
 	return cmp.Or(c.checkListLag(), c.checkQuota(), c.checkKeys())
 }
 
-// checkKeys refuses keys that no client could sign with, by trying.
+// checkKeys returns an error if no client can sign with the keys.
 func (c *config) checkKeys() error {
 	return c.signer().Sign(httptest.NewRequest(http.MethodGet, "/", nil), c.clock())
 }

@@ -6,13 +6,11 @@ import (
 	"time"
 )
 
-// WithListLag makes lists show the tasks as they were d ago, as a replica does that is d behind: a created
-// task, a change of its status, a removal. A list by task_id or task_name reads the same replica, so it is
-// as late. The tasks keep the times at which they changed. A task that [Server.AddTask] adds with an update
-// time of the past has been there since then.
+// WithListLag makes lists show the tasks as they were d ago, as a replica that is d behind. A list by task_id or
+// task_name is as late. The tasks keep the times at which they changed. A task that [Server.AddTask] adds with an
+// update time in the past has existed since then.
 //
-// [Server.Tasks] shows the tasks without the lag, and files have none. The default is 0: a list shows each change
-// at once.
+// [Server.Tasks] and downloads have no lag. The default is 0: a list shows each change at once.
 func WithListLag(d time.Duration) Option {
 	return func(c *config) { c.listLag = d }
 }
@@ -24,7 +22,7 @@ func (c *config) checkListLag() error {
 	return nil
 }
 
-// replica is what lists show: the tasks as they were some time ago. A nil replica notes nothing.
+// replica has the tasks that lists show, as they were some time ago. A nil replica ignores changes.
 type replica struct {
 	lag   time.Duration
 	shown taskList
@@ -60,7 +58,7 @@ func (r *replica) noteRemoval(at time.Time, t task) {
 	}
 }
 
-// add keeps the changes of one task in order, even if a test gives them times that are not.
+// add keeps the changes of one task in order, also if a test sets times that are not.
 func (r *replica) add(c lateChange) {
 	for _, pending := range r.late {
 		if pending.task.TaskID == c.task.TaskID && pending.at.After(c.at) {
@@ -70,7 +68,7 @@ func (r *replica) add(c lateChange) {
 	r.late = append(r.late, c)
 }
 
-// catchUp shows what has been late for long enough.
+// catchUp shows the changes that are at least one lag old.
 func (r *replica) catchUp(now time.Time) {
 	if r == nil {
 		return

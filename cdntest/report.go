@@ -15,9 +15,9 @@ func (e exportRequest) statistic() string {
 	return cmp.Or(e.StatType, "flux")
 }
 
-// report returns the exported file: a CSV table with a made-up but always equal number for each time and, if
-// the export is grouped by domain, each domain. It is never cut: 90 days in steps of 5 minutes are 26,000 rows
-// a domain. The service's own format is not documented.
+// report returns the exported file: a CSV table with a row for each time and, if the export is grouped by domain, each
+// domain. The numbers are made up and always the same. 90 days in steps of 5 minutes are 26,000 rows for each domain.
+// The service's own format is not documented.
 func (e exportRequest) report(now time.Time) []byte {
 	start, end := e.times(now)
 	step := e.step(end.Sub(start))
@@ -35,7 +35,7 @@ func (e exportRequest) report(now time.Time) []byte {
 	return table.Bytes()
 }
 
-// rows returns the names of the rows of each time: one a domain if the export is grouped by it, else one. The
+// rows returns the names of the rows of each time: the domains if the export is grouped by domain, else one row. The
 // account's domains are those of the sample tasks.
 func (e exportRequest) rows() []string {
 	domains := cmp.Or(e.DomainName, "all")

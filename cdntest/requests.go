@@ -7,8 +7,7 @@ import (
 	"sync"
 )
 
-// Request is a request as the server received it, whatever its response was. It holds all that the client sent,
-// also a signature and a security token.
+// Request is a request as the server received it, with the signature and the security token.
 type Request struct {
 	// Method is the HTTP method.
 	Method string
@@ -16,7 +15,7 @@ type Request struct {
 	Host string
 	// Path is the decoded path: that of the API, or of a download link.
 	Path string
-	// Query holds the decoded query. A key sent without a value is there, with an empty one.
+	// Query is the decoded query. A key that was sent without a value has an empty one.
 	Query url.Values
 	// Header is a copy of all headers but Host.
 	Header http.Header
@@ -24,8 +23,8 @@ type Request struct {
 	Body []byte
 }
 
-// Requests returns copies of the requests so far, in the order in which they arrived. Those that met a fault or
-// were refused are among them. There are at most [WithRequestLog], the latest ones.
+// Requests returns copies of the requests so far in the order of their arrival, also of those that were refused or met a
+// fault. It returns the latest ones if there were more than [WithRequestLog].
 func (s *Server) Requests() []Request {
 	return s.service.requests.all()
 }
@@ -50,7 +49,7 @@ func (l *requestLog) add(r *http.Request, body []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.latest = append(l.latest, request)
-	// Old ones go by the half, so that a full log does not move on every request.
+	// Half of a full log is dropped at once, so that not each request copies it.
 	if len(l.latest) > 2*l.keep {
 		l.latest = slices.Clone(l.latest[len(l.latest)-l.keep:])
 	}
@@ -71,7 +70,7 @@ func (l *requestLog) snapshot() []Request {
 	return slices.Clone(l.latest[max(0, len(l.latest)-l.keep):])
 }
 
-// clone shares nothing with r that could be changed.
+// clone returns a deep copy of r.
 func (r Request) clone() Request {
 	r.Query = url.Values(http.Header(r.Query).Clone()) // it is a map of the same kind
 	r.Header = r.Header.Clone()

@@ -18,7 +18,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	write(w, status, "application/json", body.Bytes())
 }
 
-// write announces the length of the body, so that a client notices one that is cut.
+// write sends a response with a Content-Length, so that a client notices a body that is cut.
 func write(w http.ResponseWriter, status int, contentType string, body []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))

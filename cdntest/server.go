@@ -15,22 +15,22 @@ import (
 // readHeaderTimeout ends connections that never send a whole request.
 const readHeaderTimeout = 10 * time.Second
 
-// Server is a running server. Its methods are safe for concurrent use. Neither the secret key nor
-// the security token appears if it is printed, logged or marshalled.
+// Server is a running server. Its methods are safe for concurrent use. Printing, logging or marshalling it shows
+// neither the secret key nor the security token.
 type Server struct {
 	// URL is the endpoint, of the form http://127.0.0.1:port, without a slash at the end.
 	URL string
 	// AK is the access key that the server accepts.
 	AK string
-	// SK is the secret key that belongs to it.
+	// SK is the secret key of AK.
 	SK string `json:"-"`
 
 	service *service
 	http    *httptest.Server
 }
 
-// NewServer starts a server, which the caller has to close. Like [httptest.NewServer] it panics if it cannot, also
-// if an option is outside its range. [Listen] returns an error instead.
+// NewServer starts a server. The caller must close it. Like [httptest.NewServer] it panics if it cannot start, also if
+// an option is outside its range. [Listen] returns an error instead.
 func NewServer(opts ...Option) *Server {
 	s, err := Listen(opts...)
 	if err != nil {
@@ -39,8 +39,8 @@ func NewServer(opts ...Option) *Server {
 	return s
 }
 
-// Listen starts a server, which the caller has to close. It is for programs: it returns an error if the address is
-// in use or an option is outside its range.
+// Listen starts a server, for programs. The caller must close it. It returns an error if the address is in use or an
+// option is outside its range.
 func Listen(opts ...Option) (*Server, error) {
 	c, err := newConfig(opts)
 	if err != nil {
@@ -68,7 +68,7 @@ func start(c config, listener net.Listener) *Server {
 	return s
 }
 
-// wrap puts a handler into the middleware.
+// wrap returns handler wrapped in the middleware.
 func (c *config) wrap(handler http.Handler) http.Handler {
 	for _, wrap := range c.middleware {
 		handler = wrap(handler)
@@ -85,19 +85,16 @@ func endpoint(addr net.Addr) string {
 	return fmt.Sprintf("http://127.0.0.1:%d", tcp.Port)
 }
 
-// Close stops the server and returns when no request is being handled any more. Unlike
-// [httptest.Server.Close] it does not wait for clients: connections are closed, a [Fault.Delay] and
-// a half-read file with them. Closing twice does no harm.
+// Close closes all connections and returns once no request is being handled. Unlike [httptest.Server.Close] it does not
+// wait for clients: it ends a [Fault.Delay] and a half-read file. Closing twice is allowed.
 func (s *Server) Close() {
-	// Without the listener no connection can slip in between the next two steps, and so make the
-	// last one wait for a client that does not read.
+	// Without the listener, no connection is accepted between the next two steps. The last one would wait for it.
 	_ = s.http.Listener.Close()
 	s.http.CloseClientConnections()
 	s.http.Close()
 }
 
-// NewClient returns a client of this server with its key pair. The opts are applied after the server's own, so
-// they override them. It panics if they are not valid.
+// NewClient returns a client of this server with its key pair. The opts override both. It panics if they are invalid.
 func (s *Server) NewClient(opts ...cdn.Option) *cdn.CdnClient {
 	all := append([]cdn.Option{cdn.WithEndpoint(s.URL), s.credentials()}, opts...)
 	client, err := cdn.NewCdnClient(all...)
@@ -116,8 +113,8 @@ func (s *Server) credentials() cdn.Option {
 	return cdn.WithCredentials(temporary)
 }
 
-// Format prints the server without its secrets, whatever the verb. The receiver is a value, so that a copy of the
-// server is printed in the same way.
+// Format prints the server without its secrets, for each verb. The receiver is a value so that a copy of the server
+// is printed in the same way.
 func (s Server) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "cdntest.Server{URL:%q, AK:%q}", s.URL, s.AK)
 }

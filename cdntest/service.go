@@ -16,7 +16,7 @@ const (
 	exportTasksPath = "/v1/cdn/statistics/export-tasks"
 	headerRequestID = "X-Request-Id"
 
-	// maxBody is the most of a request's body that is read, in bytes.
+	// maxBody is the largest request body, in bytes.
 	maxBody = 1 << 20
 )
 
@@ -43,8 +43,8 @@ func newService(c config, url string) *service {
 	}
 }
 
-// ServeHTTP names and records a request, waits for the latency, and lets it meet a fault if one is injected
-// for it. Otherwise the request is routed.
+// ServeHTTP records a request, waits for the latency, and responds with the fault for it or, if there is none,
+// routes it.
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	nameResponse(w.Header(), IsDownload(r))
 	w.Header().Set("Date", s.clock().UTC().Format(http.TimeFormat))
@@ -66,7 +66,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.route(w, r)
 }
 
-// nameResponse gives a response an id, as the gateway or the object store does.
+// nameResponse sets the id of a response, as the gateway or the object store does.
 func nameResponse(header http.Header, fromStore bool) {
 	if !fromStore {
 		header.Set(headerRequestID, newID())
@@ -88,26 +88,23 @@ func (s *service) route(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case IsDownload(r):
 		s.serveFile(w, r)
-	case r.URL.Path != exportTasksPath:
-		gatewayError(w, http.StatusNotFound, codeNoSuchAPI, "The API does not exist: "+r.Method+" "+r.URL.Path)
-	case r.Method == http.MethodGet:
+	case IsList(r):
 		s.authenticated(s.listExportTasks)(w, r)
-	case r.Method == http.MethodPost:
+	case IsCreate(r):
 		s.authenticated(s.createExportTask)(w, r)
 	default:
-		w.Header().Set("Allow", "GET, POST")
-		gatewayError(w, http.StatusMethodNotAllowed, codeNoSuchAPI, "The API does not have the method "+r.Method)
+		gatewayError(w, http.StatusNotFound, codeNoSuchAPI, "The API does not exist: "+r.Method+" "+r.URL.Path)
 	}
 }
 
-// newID returns 32 random hexadecimal digits, as ids of tasks and of requests are.
+// newID returns a random id of a task or a request: 32 hexadecimal digits.
 func newID() string {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // it never fails: see its documentation
 	return hex.EncodeToString(id[:])
 }
 
-// newHostID returns what the store names a host by: 24 bytes in base64.
+// newHostID returns a random id of a server of the store: 24 bytes in base64.
 func newHostID() string {
 	var id [24]byte
 	_, _ = rand.Read(id[:]) // it never fails: see its documentation

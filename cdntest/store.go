@@ -8,7 +8,7 @@ import (
 	"example.com/huaweicloud/cdn"
 )
 
-// store holds the tasks. Each of its methods first lets happen what is due by the clock.
+// store holds the tasks. Each method first makes the changes that are due by the clock.
 type store struct {
 	clock func() time.Time
 
@@ -23,7 +23,7 @@ func newStore(clock func() time.Time, lag time.Duration) *store {
 	return &store{clock: clock, tasks: newTaskList(), replica: newReplica(lag)}
 }
 
-// lock takes the mutex, brings the store up to date and returns the present.
+// lock locks the mutex, makes the changes that are due, and returns the time.
 func (s *store) lock() time.Time {
 	s.mu.Lock()
 	now := milliseconds(s.clock())
@@ -34,8 +34,7 @@ func (s *store) lock() time.Time {
 	return now
 }
 
-// nextDue returns a running task with a step that is due, nil if there is none; of several, the one that
-// has not changed for longest.
+// nextDue returns the running task with the oldest change that has a step due, or nil.
 func (s *store) nextDue(now time.Time) *task {
 	at := slices.IndexFunc(s.running, func(t *task) bool { return !t.steps[0].at.After(now) })
 	if at < 0 {
@@ -51,7 +50,7 @@ func (s *store) takeStep(t *task) {
 	s.place(t, t.UpdateTime)
 }
 
-// put adds a task, in place of one with the same id, and returns it as it then is.
+// put adds a task, replaces one with the same id, and returns a copy.
 func (s *store) put(t *task) task {
 	now := s.lock()
 	defer s.mu.Unlock()
@@ -59,7 +58,7 @@ func (s *store) put(t *task) task {
 		s.take(old)
 	}
 	t.CreateTime, t.UpdateTime = milliseconds(t.CreateTime), milliseconds(t.UpdateTime)
-	// A task of the past has been there since then.
+	// A task with an update time in the past has existed since then.
 	s.place(t, earlier(now, t.UpdateTime))
 	s.replica.catchUp(now)
 	return *t
@@ -126,7 +125,7 @@ func (s *store) remove(id string) bool {
 	return true
 }
 
-// setFile replaces a task's file; that is no change of the task.
+// setFile replaces a task's file. The task itself does not change.
 func (s *store) setFile(id string, content []byte) bool {
 	now := s.lock()
 	defer s.mu.Unlock()
@@ -158,8 +157,8 @@ func (s *store) all() []task {
 	return all
 }
 
-// page returns how many tasks pass the query's filters, and copies of those on its page, newest first,
-// both as the list shows them.
+// page returns the number of tasks that match the query's filters, and copies of those on its page, newest first, both
+// as lists show them.
 func (s *store) page(q listQuery) (int, []task) {
 	s.lock()
 	defer s.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"example.com/huaweicloud/cdn"
 )
 
-// task is an export task and what is behind it.
+// task is an export task with its file and the changes to come.
 type task struct {
 	cdn.ExportTask // its DownloadLink is one that a test gave; others are made for each response
 
@@ -16,8 +16,7 @@ type task struct {
 	change uint64 // the number of its last change, to order changes of one millisecond
 }
 
-// byChange orders tasks as the list does, but oldest change first, so that the usual change, which
-// is the latest, goes to the end of the slice.
+// byChange orders tasks by their changes, oldest first: the reverse of the list, so that the latest change is appended.
 func byChange(a, b *task) int {
 	return cmp.Or(a.UpdateTime.Compare(b.UpdateTime), cmp.Compare(a.change, b.change))
 }
@@ -44,7 +43,7 @@ func (l *taskList) take(t *task) {
 	delete(l.byID, t.TaskID)
 }
 
-// page returns how many tasks pass the query's filters, and copies of those on its page, newest first.
+// page returns the number of tasks that match the query's filters, and copies of those on its page, newest first.
 func (l *taskList) page(q listQuery) (int, []task) {
 	if q.taskID == "" && q.taskName == "" {
 		return len(l.ordered), copyPage(l.ordered, q)
