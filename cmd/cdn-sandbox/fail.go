@@ -12,19 +12,22 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// cutAfter is after how many bytes a body is cut.
-const cutAfter = 16
+const (
+	cutAfter  = 16                    // bytes of a body that is cut
+	slowPause = 50 * time.Millisecond // before each byte of a body that is slow
+	proxyPage = "<!DOCTYPE html>\n<html><head><title>Log in</title></head><body>Log in to use this network.</body></html>\n"
+)
 
-// faultFlags are the faults of -fail, in order, and what was given for them.
+// faultFlags are the faults of -fail, in order, and their texts.
 type faultFlags struct {
 	faults []cdntest.Fault
 	texts  []string
 }
 
-// String is for the flags package.
+// String is for package flag.
 func (f *faultFlags) String() string { return "" }
 
-// Set adds the fault of one flag: [list=|create=|download=]FAULT[:N|:P%].
+// Set adds the fault of one -fail.
 func (f *faultFlags) Set(text string) error {
 	what, rest, found := strings.Cut(text, "=")
 	if !found {
@@ -49,7 +52,7 @@ func (f *faultFlags) Set(text string) error {
 	return nil
 }
 
-// matcher returns the function that chooses requests, nil for all.
+// matcher returns the Match of the fault.
 func matcher(what string) (func(*http.Request) bool, error) {
 	switch what {
 	case "":
@@ -61,11 +64,11 @@ func matcher(what string) (func(*http.Request) bool, error) {
 	case "download":
 		return cdntest.IsDownload, nil
 	default:
-		return nil, fmt.Errorf("no requests are called %q: give list, create or download, or only the fault", what)
+		return nil, fmt.Errorf("unknown requests %q: give list, create or download before the =", what)
 	}
 }
 
-// namedFault returns the fault of a word, an HTTP status or an error code.
+// namedFault returns the fault with a name, an HTTP status or an error code.
 func namedFault(name string) (cdntest.Fault, error) {
 	switch name {
 	case "reset":
@@ -74,6 +77,10 @@ func namedFault(name string) (cdntest.Fault, error) {
 		return cdntest.Fault{Handled: true, DropConnection: true}, nil
 	case "cut":
 		return cdntest.Fault{TruncateAfter: cutAfter}, nil
+	case "slow":
+		return cdntest.Fault{Trickle: slowPause}, nil
+	case "html":
+		return cdntest.Fault{Body: proxyPage, Header: http.Header{"Content-Type": {"text/html"}}}, nil
 	}
 	if status, err := strconv.Atoi(name); err == nil {
 		if status < 200 || status > 599 {
@@ -88,19 +95,19 @@ func namedFault(name string) (cdntest.Fault, error) {
 func codeFault(code string) (fault cdntest.Fault, err error) {
 	defer func() {
 		if recover() != nil {
-			err = fmt.Errorf("no fault is called %q: give reset, lost, cut, a status or an error code such as CDN.0005", code)
+			err = fmt.Errorf("unknown fault %q: give reset, lost, cut, slow, html, a status or an error code such as CDN.0005", code)
 		}
 	}()
 	return cdntest.FaultCode(code), nil
 }
 
-// limit reads N, the number of requests that meet the fault, or P%, their share.
+// limit sets how many requests meet the fault: a number, or a percentage.
 func limit(fault *cdntest.Fault, count string) error {
 	percent, isShare := strings.CutSuffix(count, "%")
 	n, err := strconv.Atoi(percent)
 	switch {
 	case err != nil || n < 1 || isShare && n > 100:
-		return fmt.Errorf("%q is neither a number from 1 on nor a percentage from 1%% to 100%%", count)
+		return fmt.Errorf("%q must be a number, at least 1, or a percentage from 1%% to 100%%", count)
 	case !isShare:
 		fault.Times = n
 	default:
@@ -110,26 +117,26 @@ func limit(fault *cdntest.Fault, count string) error {
 	return nil
 }
 
-// quotaFlag is the quota of -quota; the zero value is none.
+// quotaFlag is the quota of -quota. The zero value is no quota.
 type quotaFlag struct {
 	n    int
 	per  time.Duration
-	text string // as it was given
+	text string // of the flag
 }
 
-// String is for the flags package.
+// String is for package flag.
 func (q *quotaFlag) String() string { return "" }
 
-// Set reads N/PERIOD, such as 20/1m.
+// Set parses N/PERIOD, such as 20/1m.
 func (q *quotaFlag) Set(text string) error {
 	number, period, found := strings.Cut(text, "/")
 	n, err := strconv.Atoi(number)
 	if !found || err != nil || n < 1 {
-		return errors.New("give requests per time, such as 20/1m")
+		return errors.New("must be N/PERIOD, such as 20/1m")
 	}
 	per, err := time.ParseDuration(period)
 	if err != nil || per <= 0 {
-		return fmt.Errorf("%q is no time, such as 1m", period)
+		return fmt.Errorf("the period %q must be a duration such as 1m", period)
 	}
 	q.n, q.per, q.text = n, per, text
 	return nil

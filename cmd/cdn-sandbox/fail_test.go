@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -29,8 +30,14 @@ func outcome(method, url string) any {
 		return "no response"
 	}
 	defer response.Body.Close()
-	if _, err := io.ReadAll(response.Body); errors.Is(err, io.ErrUnexpectedEOF) {
+	start := time.Now()
+	switch content, err := io.ReadAll(response.Body); {
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return "cut"
+	case strings.Contains(string(content), "<html>"):
+		return "html"
+	case time.Since(start) > time.Duration(len(content))*slowPause && len(content) > 0:
+		return "slow"
 	}
 	return response.StatusCode
 }
@@ -51,6 +58,8 @@ func TestFail(t *testing.T) {
 		{[]string{"-fail", "create=CDN.0004"}, []request{{get, 200}, {post, 403}}},
 		{[]string{"-fail", "create=reset"}, []request{{get, 200}, {post, "no response"}}},
 		{[]string{"-fail", "list=cut"}, []request{{get, "cut"}, {post, 200}}},
+		{[]string{"-fail", "list=html:1"}, []request{{get, "html"}, {get, 200}}},
+		{[]string{"-fail", "list=slow:1", "-tasks", "0"}, []request{{get, "slow"}, {get, 200}}},
 		{[]string{"-fail", "list=503:100%"}, []request{{get, 503}, {get, 503}, {post, 200}}},
 		{[]string{"-fail", "list=500:1", "-fail", "list=501:1"}, []request{{get, 500}, {get, 501}, {get, 200}}},
 		{[]string{"-quota", "2/1h"}, []request{{get, 200}, {post, 200}, {get, 429}}},

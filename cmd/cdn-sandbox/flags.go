@@ -11,8 +11,6 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-const serveUsage = "usage: cdn-sandbox [flags]\n       cdn-sandbox sign [flags] METHOD URL"
-
 type serveFlags struct {
 	addr        string
 	allowRemote bool
@@ -31,30 +29,29 @@ type serveFlags struct {
 func parseServe(args []string, stdout io.Writer) (serveFlags, error) {
 	var f serveFlags
 	flags := flag.NewFlagSet("cdn-sandbox", flag.ContinueOnError)
-	flags.StringVar(&f.addr, "addr", "127.0.0.1:8086", "`address` to listen on; port 0 takes a free one")
-	flags.BoolVar(&f.allowRemote, "allow-remote", false, "listen on an address that other machines can reach")
-	flags.BoolVar(&f.verbose, "v", false, "print a line for each request")
-	flags.StringVar(&f.ak, "ak", defaultAK, "access key to accept")
-	flags.StringVar(&f.sk, "sk", defaultSK, "secret key to accept")
-	flags.BoolVar(&f.noAuth, "no-auth", false, "accept requests that are not signed")
+	flags.StringVar(&f.addr, "addr", "127.0.0.1:8086", "`address` to listen on; port 0 is a free port")
+	flags.BoolVar(&f.allowRemote, "allow-remote", false, "allow an -addr that other machines can reach")
+	flags.BoolVar(&f.verbose, "v", false, "print a line for each request to standard error")
+	flags.StringVar(&f.ak, "ak", defaultAK, "access `key` to accept")
+	flags.StringVar(&f.sk, "sk", defaultSK, "secret `key` to accept")
+	flags.BoolVar(&f.noAuth, "no-auth", false, "accept requests without a signature")
 	flags.BoolVar(&f.lock, "lock", false, "lock the key for 5 minutes after more than five refused signatures in a row")
 	flags.IntVar(&f.tasks, "tasks", 6, "`number` of sample tasks")
-	flags.DurationVar(&f.exportTime, "export-time", 2*time.Second, "how long a created task takes to finish")
-	flags.DurationVar(&f.lag, "lag", 0, "how far lists are behind")
-	flags.DurationVar(&f.latency, "latency", 0, "how long each request waits")
-	flags.Var(&f.quota, "quota", "`N/PERIOD` requests that are allowed, such as 20/1m")
-	flags.Var(&f.faults, "fail", "`[list=|create=|download=]FAULT[:N|:P%]` that requests meet: an error code such as CDN.0005,\n"+
-		"a status, reset, lost (it takes effect) or cut; N of them, P percent, or all; may be repeated")
-	if err := parse(flags, args, serveUsage, stdout); err != nil {
+	flags.DurationVar(&f.exportTime, "export-time", 2*time.Second, "`duration` until a created task is finished")
+	flags.DurationVar(&f.lag, "lag", 0, "`duration` by which lists are behind (default 0s)")
+	flags.DurationVar(&f.latency, "latency", 0, "`duration` that each request waits (default 0s)")
+	flags.Var(&f.quota, "quota", "`N/PERIOD`: allow N requests in each period, such as 20/1m (default no quota)")
+	flags.Var(&f.faults, "fail", "`FAULT` for some requests, see above (default none)")
+	if err := parse(flags, args, serveHelp, stdout); err != nil {
 		return f, err
 	}
 	return f, f.check(flags.Args())
 }
 
-// setting is a flag that makes life hard for a client, as it was given.
+// setting is a flag that makes requests fail or wait, as it was given.
 type setting struct{ Name, Value string }
 
-// settings returns the flags that make life hard for a client.
+// settings returns the flags that make requests fail or wait.
 func (f serveFlags) settings() []setting {
 	var all []setting
 	if f.quota.n > 0 {
@@ -83,16 +80,16 @@ func (f serveFlags) check(rest []string) error {
 	case f.ak == "" || f.sk == "":
 		return usageError{errors.New("-ak and -sk must not be empty")}
 	case !f.allowRemote && !isLoopback(f.addr):
-		return usageError{fmt.Errorf("-addr %s may be reached from other machines; -allow-remote permits that", f.addr)}
+		return usageError{fmt.Errorf("other machines may reach -addr %s; give -allow-remote to allow that", f.addr)}
 	}
 	return nil
 }
 
-// isLoopback goes by the text of an address: a name other than localhost may resolve to anything.
+// isLoopback reports whether only this machine can reach addr. A name other than localhost may resolve to any address.
 func isLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return true // it is no address at all, which listening will say better
+		return true // not an address: listen returns a better error
 	}
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }

@@ -163,7 +163,7 @@ func TestWelcomeKeepsAGivenKeySecret(t *testing.T) {
 	assert.NotContains(t, text, "=given")
 	assert.NotContains(t, text, "'given'")
 	assert.Contains(t, text, `export CLOUD_SDK_AK='it'\''s'`)
-	assert.Contains(t, text, "no signature")
+	assert.Contains(t, text, "# -no-auth\n")
 }
 
 func TestMistakes(t *testing.T) {
@@ -189,23 +189,25 @@ func TestMistakes(t *testing.T) {
 		{"no port", []string{"-addr", "127.0.0.1"}, 1, "missing port"},
 		{"negative lag", []string{"-lag", "-1s"}, 2, "-export-time, -lag and -latency must not be negative"},
 		{"negative latency", []string{"-latency", "-1s"}, 2, "must not be negative"},
-		{"a quota without a time", []string{"-quota", "20"}, 2, "give requests per time, such as 20/1m"},
-		{"a quota of none", []string{"-quota", "0/1m"}, 2, "give requests per time, such as 20/1m"},
-		{"a quota of an odd time", []string{"-quota", "20/minute"}, 2, `"minute" is no time, such as 1m`},
-		{"an unknown fault", []string{"-fail", "SlowDwon"}, 2, `no fault is called "SlowDwon"`},
-		{"an unknown code", []string{"-fail", "CDN.9999"}, 2, `no fault is called "CDN.9999"`},
-		{"no fault", []string{"-fail", "list="}, 2, `no fault is called ""`},
+		{"a quota without a time", []string{"-quota", "20"}, 2, "must be N/PERIOD, such as 20/1m"},
+		{"a quota of none", []string{"-quota", "0/1m"}, 2, "must be N/PERIOD, such as 20/1m"},
+		{"a quota of an odd time", []string{"-quota", "20/minute"}, 2, `the period "minute" must be a duration such as 1m`},
+		{"an unknown fault", []string{"-fail", "SlowDwon"}, 2, `unknown fault "SlowDwon"`},
+		{"an unknown code", []string{"-fail", "CDN.9999"}, 2, `unknown fault "CDN.9999"`},
+		{"no fault", []string{"-fail", "list="}, 2, `unknown fault ""`},
 		{"an odd status", []string{"-fail", "99"}, 2, "status 99 is not from 200 to 599"},
-		{"faults of unknown requests", []string{"-fail", "get=503"}, 2, `no requests are called "get"`},
-		{"faults of no requests", []string{"-fail", "503:0"}, 2, `"0" is neither a number from 1 on nor a percentage`},
-		{"faults of too many percent", []string{"-fail", "503:101%"}, 2, `"101%" is neither`},
-		{"faults of odd requests", []string{"-fail", "503:x"}, 2, `"x" is neither`},
+		{"faults of unknown requests", []string{"-fail", "get=503"}, 2, `unknown requests "get"`},
+		{"faults of no requests", []string{"-fail", "503:0"}, 2, `"0" must be a number, at least 1, or a percentage`},
+		{"faults of too many percent", []string{"-fail", "503:101%"}, 2, `"101%" must be`},
+		{"faults of odd requests", []string{"-fail", "503:x"}, 2, `"x" must be`},
 		{"a control character", []string{"-\u009b31m"}, 2, `-\u009b31m`},
 		{"a mark of direction", []string{"\u202eabc"}, 2, `\u202eabc`},
 		{"address in use", []string{"-addr", address}, 1, address + " is in use, perhaps by another sandbox: stop it or give another -addr"},
+		{"another machine's address", []string{"-addr", "192.0.2.1:80", "-allow-remote"}, 1, "cannot listen on -addr 192.0.2.1:80: "},
 		{"impossible key", []string{"-addr", "127.0.0.1:0", "-sk", "a b"}, 1, "SecretKey"},
 		{"sign a file that is not there", []string{"sign", "-data", "@/nowhere", "POST", "http://127.0.0.1/"}, 1, "/nowhere"},
 		{"sign without a URL", []string{"sign", "GET"}, 2, "a method and a URL, not 1 arguments"},
+		{"sign with a flag at the end", []string{"sign", "GET", "http://127.0.0.1/", "-sk", "x"}, 2, "give -sk before the method and the URL"},
 		{"sign with an unknown flag", []string{"sign", "-x"}, 2, "-x"},
 		{"sign an odd method", []string{"sign", "G T", "http://127.0.0.1/"}, 2, "invalid method"},
 		{"sign a URL without a scheme", []string{"sign", "GET", "example.com/x"}, 2, "the URL needs http:// or https:// and a host"},
@@ -237,11 +239,11 @@ func TestLoopback(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{"-h"}, {"-help"}, {"sign", "-h"}} {
+	for command, want := range map[string]string{"": "cdn-sandbox -fail create=lost:1", "sign": "curl -H @-"} {
 		var stdout, stderr bytes.Buffer
-		assert.Equal(t, 0, run(t.Context(), args, streams{nil, &stdout, &stderr}))
-		assert.Contains(t, stdout.String(), "usage: cdn-sandbox")
-		assert.Contains(t, stdout.String(), "-ak")
+		assert.Equal(t, 0, run(t.Context(), append(strings.Fields(command), "-h"), streams{nil, &stdout, &stderr}))
+		assert.Contains(t, stdout.String(), want)
+		assert.Contains(t, stdout.String(), "\n  -ak key\n")
 		assert.Empty(t, stderr.String())
 	}
 }
@@ -272,6 +274,7 @@ func TestSign(t *testing.T) {
 		want        int
 	}{
 		{name: "list", method: "GET", url: tasks + "?task_id&task_name", want: 200},
+		{name: "method in small letters", method: "get", url: tasks, want: 200},
 		{name: "create", args: []string{"-data", `{"stat_type":"flux"}`}, method: "POST", url: tasks, body: `{"stat_type":"flux"}`, want: 200},
 		{name: "another body", args: []string{"-data", `{}`}, method: "POST", url: tasks, body: `{"stat_type":"flux"}`, want: 401},
 		{name: "another key", args: []string{"-sk", "wrong"}, method: "GET", url: tasks + "?task_id&task_name", want: 401},
@@ -288,7 +291,7 @@ func TestSign(t *testing.T) {
 			require.Equal(t, 0, run(t.Context(), args, streams{nil, &stdout, &stderr}), stderr.String())
 			assert.NotContains(t, stdout.String(), defaultSK)
 
-			response, err := http.DefaultClient.Do(signedRequest(t, c.method, c.url, c.body, stdout.String()))
+			response, err := http.DefaultClient.Do(signedRequest(t, strings.ToUpper(c.method), c.url, c.body, stdout.String()))
 			require.NoError(t, err)
 			require.NoError(t, response.Body.Close())
 			assert.Equal(t, c.want, response.StatusCode)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	_ "embed"
+	"fmt"
 	"html/template"
 	"net/http"
 	"strings"
@@ -17,7 +18,7 @@ import (
 //go:embed page.html
 var pageHTML string
 
-// keepTasks is how many tasks the page shows.
+// keepTasks is the number of tasks that the page shows.
 const keepTasks = 50
 
 // page shows the sandbox's tasks and the last requests to a browser.
@@ -25,10 +26,10 @@ type page struct {
 	template *template.Template
 	requests *requestLog
 	flags    serveFlags
-	server   atomic.Pointer[cdntest.Server] // set once it is started
+	server   atomic.Pointer[cdntest.Server] // nil until the server has started
 }
 
-// view is what the page shows.
+// view is the data of the template.
 type view struct {
 	URL, Welcome    string
 	Settings        []setting
@@ -37,7 +38,7 @@ type view struct {
 	Tasks           []taskView
 	Requests        []requestView
 	Now             string
-	Paused          bool // it does not refresh itself
+	Paused          bool // whether the page does not refresh itself
 }
 
 type taskView struct{ ID, Name, Status, Kind, Created, Updated, Ago, Link string }
@@ -55,7 +56,7 @@ func newPage(requests *requestLog, f serveFlags) *page {
 	}
 }
 
-// middleware shows the page at / to requests that are not signed. All others go to next.
+// middleware serves the page at / to requests that are not signed. next handles all others.
 func (p *page) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
@@ -130,12 +131,12 @@ func viewTask(task cdn.ExportTask, url string, now time.Time) taskView {
 		Created: task.CreateTime.UTC().Format(time.DateTime),
 		Updated: task.UpdateTime.UTC().Format(time.DateTime),
 		Ago:     ago(now.Sub(task.UpdateTime)),
-		// The browser may know the server by another name.
+		// Relative, since the browser may reach the server by another name.
 		Link: strings.TrimPrefix(task.DownloadLink, url),
 	}
 }
 
-// taskKind names the colour of a task's status.
+// taskKind returns the CSS class of a task's status.
 func taskKind(status cdn.ExportTaskStatus) string {
 	switch status {
 	case cdn.ExportTaskSuccess:
@@ -147,7 +148,7 @@ func taskKind(status cdn.ExportTaskStatus) string {
 	}
 }
 
-// requestKind names the colour of what became of a request.
+// requestKind returns the CSS class of a request's outcome.
 func requestKind(r seenRequest) string {
 	switch {
 	case r.Status == http.StatusTooManyRequests:
@@ -159,7 +160,7 @@ func requestKind(r seenRequest) string {
 	}
 }
 
-// ago returns a duration as people say it.
+// ago returns how long ago something was, with at most two units.
 func ago(d time.Duration) string {
 	switch {
 	case d < 0:
@@ -168,12 +169,14 @@ func ago(d time.Duration) string {
 		return "now"
 	case d < time.Minute:
 		return d.Truncate(time.Second).String() + " ago"
+	case d >= 24*time.Hour:
+		return fmt.Sprintf("%dd%dh ago", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 	default:
 		return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s") + " ago"
 	}
 }
 
-// duration returns a duration with three digits at most.
+// duration returns d with at most three digits.
 func duration(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:

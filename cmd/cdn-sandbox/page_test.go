@@ -19,7 +19,7 @@ import (
 func TestPage(t *testing.T) {
 	s := startSandbox(t, "-no-auth", "-fail", "create=503:1")
 	defer s.end()
-	assert.Contains(t, get(t, s.url+"/"), "No request yet")
+	assert.Contains(t, get(t, s.url+"/"), "No requests yet")
 	get(t, s.url+tasksPath+"?limit=5&task_name=%3Cb%3E")
 	assert.Equal(t, 503, outcome(http.MethodPost, s.url+tasksPath))
 
@@ -36,7 +36,7 @@ func TestPage(t *testing.T) {
 
 	paused := get(t, s.url+"/?pause")
 	assert.NotContains(t, paused, `http-equiv="refresh"`)
-	assert.Contains(t, paused, `<a href="/">go on</a>`)
+	assert.Contains(t, paused, `<a href="/">resume</a>`)
 	wellFormed(t, paused)
 }
 
@@ -142,7 +142,7 @@ func TestPageShowsTheNewest(t *testing.T) {
 	assert.Contains(t, text, "<b>51</b>tasks")
 	assert.Contains(t, text, "the newest 50")
 
-	assert.Contains(t, showPage(t, new(requestLog)), "No task yet")
+	assert.Contains(t, showPage(t, new(requestLog)), "No tasks yet")
 }
 
 func TestRequestLogKeepsTheLast(t *testing.T) {

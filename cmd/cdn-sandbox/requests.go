@@ -13,15 +13,15 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// keepRequests is how many requests the page shows.
+// keepRequests is the number of requests that the page shows.
 const keepRequests = 30
 
-// seenRequest is a request and what became of it.
+// seenRequest is a request and its outcome.
 type seenRequest struct {
 	At     time.Time
 	Method string
-	Target string // what was asked for, escaped by visible
-	Status int    // of the response; 0: there was none
+	Target string // path and query, escaped by visible
+	Status int    // of the response, or 0 if there was none
 	Code   string // of the error in the response, also of one that came with 200
 	Took   time.Duration
 }
@@ -47,7 +47,7 @@ type requestLog struct {
 	last []seenRequest // oldest first
 }
 
-// middleware notes each request that next handles.
+// middleware records each request that next handles.
 func (l *requestLog) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := seenRequest{At: time.Now(), Method: visible(r.Method), Target: target(r)}
@@ -60,7 +60,7 @@ func (l *requestLog) middleware(next http.Handler) http.Handler {
 	})
 }
 
-// target returns what r asks for. A link is shown without its signature.
+// target returns the path and query of r. A link is shown without its signature.
 func target(r *http.Request) string {
 	if cdntest.IsDownload(r) {
 		return visible(r.URL.EscapedPath())
@@ -92,17 +92,17 @@ func (l *requestLog) newestFirst() []seenRequest {
 // errorCode finds the error code in the body of a response.
 var errorCode = regexp.MustCompile(`"error_code":"([A-Z]+\.\d+)"|<Code>(\w+)</Code>`)
 
-// keepBody is how much of a body is kept to find an error code in it.
+// keepBody is the number of bytes of a body that are searched for an error code.
 const keepBody = 256
 
-// statusRecorder notes the status of a response and how its body begins.
+// statusRecorder records the status of a response and the start of its body.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
 	start  []byte
 }
 
-// code returns the error code of the response, empty if there is none. A file is no error, whatever is in it.
+// code returns the error code of the response, or "" if it has none. A file has none, whatever its content.
 func (w *statusRecorder) code() string {
 	match := errorCode.FindSubmatch(w.start)
 	if match == nil || w.Header().Get("Content-Type") == "application/octet-stream" {
@@ -114,7 +114,7 @@ func (w *statusRecorder) code() string {
 // Unwrap lets faults reach the connection.
 func (w *statusRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader notes a final status and passes it on.
+// WriteHeader records a final status.
 func (w *statusRecorder) WriteHeader(status int) {
 	if status >= 200 && w.status == 0 {
 		w.status = status
@@ -122,7 +122,7 @@ func (w *statusRecorder) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Write passes p on, after a status of 200 if none was written.
+// Write records a status of 200 if none was written, and the start of the body.
 func (w *statusRecorder) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK

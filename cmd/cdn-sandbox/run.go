@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-// The key pair unless flags say otherwise. It guards nothing but a sandbox.
+// The default key pair. It protects nothing but a sandbox.
 const (
 	defaultAK = "SANDBOXACCESSKEY"
 	defaultSK = "sandbox-secret-key"
@@ -23,7 +23,7 @@ type streams struct {
 // usageError is a mistake in the arguments.
 type usageError struct{ error }
 
-// run is the program; it returns the exit status.
+// run runs the program and returns the exit status.
 func run(ctx context.Context, args []string, std streams) int {
 	command := serve
 	if len(args) > 0 && args[0] == "sign" {
@@ -40,15 +40,13 @@ func run(ctx context.Context, args []string, std streams) int {
 	return 1
 }
 
-// parse reads the flags. The flags package would print its usage after every mistake. Here a mistake takes one
-// line, and the usage goes to standard output when it is asked for.
-func parse(flags *flag.FlagSet, args []string, usage string, stdout io.Writer) error {
-	flags.SetOutput(io.Discard)
-	flags.Usage = func() {}
+// parse parses the flags. With -h it prints help and the flags to stdout. Any other error is a usageError.
+func parse(flags *flag.FlagSet, args []string, help string, stdout io.Writer) error {
+	flags.SetOutput(io.Discard) // package flag prints all flags after each mistake
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		flags.SetOutput(stdout)
-		_, _ = fmt.Fprintln(stdout, usage)
+		_, _ = io.WriteString(stdout, help)
 		flags.PrintDefaults()
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"syscall"
 
 	"example.com/huaweicloud/cdn/cdntest"
@@ -35,12 +36,15 @@ func serve(ctx context.Context, args []string, std streams) error {
 	return nil
 }
 
-// listen starts the server. The page is in front of the log, so that looking at it does not fill the log.
+// listen starts the server. The page is outside of the log, so the page's own requests are not logged.
 func listen(f serveFlags, requests *requestLog, page *page) (*cdntest.Server, error) {
 	options := append(f.options(), cdntest.WithMiddleware(requests.middleware), cdntest.WithMiddleware(page.middleware))
 	srv, err := cdntest.Listen(options...)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s is in use, perhaps by another sandbox: stop it or give another -addr; 127.0.0.1:0 takes a free port", f.addr)
+		return nil, fmt.Errorf("%s is in use, perhaps by another sandbox: stop it or give another -addr, such as 127.0.0.1:0 for a free port", f.addr)
+	}
+	if failed := new(net.OpError); errors.As(err, &failed) {
+		return nil, fmt.Errorf("cannot listen on -addr %s: %w; give an address of this machine, such as 127.0.0.1:8086", f.addr, failed.Err)
 	}
 	if err != nil {
 		return nil, err

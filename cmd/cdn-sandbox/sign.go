@@ -19,25 +19,26 @@ import (
 	"example.com/huaweicloud/cdn"
 )
 
-const signUsage = "usage: cdn-sandbox sign [flags] METHOD URL"
-
-// sign prints the headers with which a request is accepted during the next 15 minutes.
+// sign prints the headers of a signed request.
 func sign(ctx context.Context, args []string, std streams) error {
 	flags := flag.NewFlagSet("cdn-sandbox sign", flag.ContinueOnError)
-	ak := flags.String("ak", "", "access key (default $CLOUD_SDK_AK with $CLOUD_SDK_SECURITY_TOKEN, else the sandbox's)")
-	sk := flags.String("sk", "", "secret key (default $CLOUD_SDK_SK, else the sandbox's)")
-	data := flags.String("data", "", "body of the request; @FILE reads it from a file, @- from standard input")
-	if err := parse(flags, args, signUsage, std.out); err != nil {
+	ak := flags.String("ak", "", "access `key` (default $CLOUD_SDK_AK, else the sandbox's)")
+	sk := flags.String("sk", "", "secret `key` (default $CLOUD_SDK_SK, else the sandbox's)")
+	data := flags.String("data", "", "`body` of the request; @FILE reads it from a file, @- from standard input")
+	if err := parse(flags, args, signHelp, std.out); err != nil {
 		return err
+	}
+	if flags.NArg() > 2 && strings.HasPrefix(flags.Arg(2), "-") {
+		return usageError{fmt.Errorf("give %s before the method and the URL (-h shows the usage)", flags.Arg(2))}
 	}
 	if flags.NArg() != 2 {
 		return usageError{fmt.Errorf("sign takes a method and a URL, not %d arguments (-h shows the usage)", flags.NArg())}
 	}
 	body, err := readBody(*data, std.in)
 	if err != nil {
-		return err
+		return fmt.Errorf("-data: %w", err)
 	}
-	request, err := http.NewRequestWithContext(ctx, flags.Arg(0), flags.Arg(1), bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, strings.ToUpper(flags.Arg(0)), flags.Arg(1), bytes.NewReader(body))
 	if err != nil {
 		return usageError{err}
 	}
@@ -54,7 +55,7 @@ func sign(ctx context.Context, args []string, std streams) error {
 	return printHeader(std.out, request.Header)
 }
 
-// readBody returns the body that -data stands for.
+// readBody returns the body that -data gives.
 func readBody(data string, stdin io.Reader) ([]byte, error) {
 	name, isFile := strings.CutPrefix(data, "@")
 	switch {
@@ -67,7 +68,7 @@ func readBody(data string, stdin io.Reader) ([]byte, error) {
 	}
 }
 
-// checkURL refuses a URL without a host or of another scheme: it would be signed without a host.
+// checkURL refuses a URL without a host or with another scheme, which would be signed without a host.
 func checkURL(u *url.URL) error {
 	if (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" {
 		return nil
@@ -75,9 +76,8 @@ func checkURL(u *url.URL) error {
 	return usageError{errors.New("the URL needs http:// or https:// and a host")}
 }
 
-// chooseKeys takes each key from its flag, else from the environment. The sandbox's own keys are used only if
-// the environment has neither: beside half of a pair they would be a mistake that shows as a refused
-// signature.
+// chooseKeys returns each key from its flag, else from the environment. The sandbox's own keys are used only if the
+// environment has neither: with half of a pair, the request would be refused.
 func chooseKeys(ak, sk string) (cdn.Signer, error) {
 	envAK, envSK := os.Getenv("CLOUD_SDK_AK"), os.Getenv("CLOUD_SDK_SK")
 	if envAK == "" && envSK == "" {

@@ -7,9 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// visible escapes the characters that would change what a terminal or a browser shows around them: control
-// characters, C1 ones too, line separators, and marks of writing direction. Bytes that are no UTF-8 become
-// escapes too.
+// visible escapes what changes how a terminal or a browser shows the text around it: control characters, line
+// separators, marks of writing direction, and bytes that are not UTF-8.
 func visible(text string) string {
 	var b strings.Builder
 	for text != "" {
@@ -29,7 +28,7 @@ func visible(text string) string {
 	return b.String()
 }
 
-// hidden reports whether a character is one of the controls, formats and separators that show as nothing.
+// hidden reports whether r is a control, format or separator character.
 func hidden(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
