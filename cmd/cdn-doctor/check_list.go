@@ -16,14 +16,15 @@ import (
 // latest is the end of the range that the API reference gives for times: 4102416000000 ms.
 var latest = time.UnixMilli(4102416000000)
 
-// checkList checks a page of the list against what this module assumes, and returns its tasks.
-func (d *doctor) checkList(ctx context.Context, client *cdn.CdnClient, first *cdn.ListExportTasksResponse) []cdn.ExportTask {
+// checkList checks a page of the list against what this module assumes. It returns the tasks of the page, and false if
+// the page could not be read.
+func (d *doctor) checkList(ctx context.Context, client *cdn.CdnClient, first *cdn.ListExportTasksResponse) ([]cdn.ExportTask, bool) {
 	read := d.observer.last()
 	d.report.ok("list", "%d of %d tasks", len(first.Data), first.Total)
 	page, err := client.ListExportTasks(ctx, &cdn.ListExportTasksRequest{Limit: 100})
 	if !d.checkQuery(err) {
 		d.report.skip("requests with a query fail", slices.Concat(listChecks[2:], storeChecks)...)
-		return nil
+		return nil, false
 	}
 	now := d.observer.last().date
 	d.checkOrder(page.Data)
@@ -35,20 +36,20 @@ func (d *doctor) checkList(ctx context.Context, client *cdn.CdnClient, first *cd
 	d.checkStatuses(page.Data)
 	d.checkLookUp(ctx, client, page.Data)
 	d.checkLag(ctx, client, page.Data, read.date)
-	return page.Data
+	return page.Data, true
 }
 
 // checkQuery reports whether a request with a query is accepted, as the one without was.
 func (d *doctor) checkQuery(err error) bool {
 	switch {
 	case err == nil:
-		d.report.ok("query", "arrives as it was signed")
+		d.report.ok("query", "arrives as signed")
 		return true
 	case errors.Is(err, cdn.ErrUnauthorized):
-		d.report.add("query", broken, "a request without a query is accepted, with limit=100 its signature is refused: "+err.Error(),
-			"a proxy or gateway on the way rewrites the query: exempt the endpoint from it")
+		d.report.add("query", broken, "a request without a query is accepted, one with limit=100 is refused: "+err.Error(),
+			"a proxy on the way changes the query: exempt the endpoint from it")
 	default:
-		d.report.add("query", broken, err.Error(), "give the request id to the vendor's support")
+		d.report.add("query", broken, err.Error(), advice(err))
 	}
 	return false
 }
@@ -61,7 +62,7 @@ func (d *doctor) checkOrder(tasks []cdn.ExportTask) {
 		}
 	}
 	if moved > 0 {
-		d.report.different("order", "%d of %d tasks stand below an older one; waits and iterations cope with it", moved, len(tasks))
+		d.report.different("order", "%d of %d tasks are listed after an older one; this module copes with that", moved, len(tasks))
 		return
 	}
 	d.report.ok("order", "by update_time, the newest first")
@@ -138,7 +139,7 @@ func (d *doctor) checkOffset(ctx context.Context, client *cdn.CdnClient, page *c
 	second, err := client.ListExportTasks(ctx, &cdn.ListExportTasksRequest{Limit: 1, Offset: 1})
 	switch {
 	case err != nil:
-		d.report.add("offset", broken, err.Error(), "give the request id to the vendor's support")
+		d.report.add("offset", broken, err.Error(), advice(err))
 	case len(second.Data) != 1:
 		d.report.different("offset", "limit=1 gives %d tasks", len(second.Data))
 	case second.Data[0].TaskID != page.Data[1].TaskID:
@@ -148,7 +149,7 @@ func (d *doctor) checkOffset(ctx context.Context, client *cdn.CdnClient, page *c
 	}
 }
 
-// checkNames looks at the JSON itself: task_name is documented as a string, and an example has a number.
+// checkNames checks the JSON: task_name is documented as a string, and an example of the API reference has a number.
 func (d *doctor) checkNames(seen []*exchange) {
 	kinds := map[string]int{}
 	for _, e := range seen {
@@ -215,24 +216,24 @@ func (d *doctor) checkStatuses(tasks []cdn.ExportTask) {
 
 func (d *doctor) checkLookUp(ctx context.Context, client *cdn.CdnClient, tasks []cdn.ExportTask) {
 	if len(tasks) == 0 {
-		d.report.skip("the list is empty", "look-up")
+		d.report.skip("the list is empty", "lookup")
 		return
 	}
 	task, err := client.GetExportTask(ctx, tasks[0].TaskID)
 	switch {
 	case errors.Is(err, cdn.ErrTaskNotFound):
-		d.report.different("look-up", "the newest task of the list is not found by its id: readings differ")
+		d.report.different("lookup", "the newest task of the list is not found by its id: readings differ")
 	case err != nil:
-		d.report.add("look-up", broken, err.Error(), "give the request id to the vendor's support")
+		d.report.add("lookup", broken, err.Error(), advice(err))
 	case task.Status != tasks[0].Status || !task.UpdateTime.Equal(tasks[0].UpdateTime):
-		d.report.different("look-up", "by id the newest task is %q, in the list %q: it changed meanwhile, or readings differ", task.Status, tasks[0].Status)
+		d.report.different("lookup", "by id the newest task is %q, in the list %q: it changed meanwhile, or readings differ", task.Status, tasks[0].Status)
 	default:
-		d.report.ok("look-up", "by task_id, the same as in the list")
+		d.report.ok("lookup", "by task_id, the same as in the list")
 	}
 }
 
-// checkLag reads the list a second time. A task that shows only then, and was created before the first reading,
-// was late by at least the difference.
+// checkLag reads the list a second time. A task that is listed only then, and was created before the first reading, is
+// late by at least the difference.
 func (d *doctor) checkLag(ctx context.Context, client *cdn.CdnClient, before []cdn.ExportTask, firstRead time.Time) {
 	select {
 	case <-time.After(d.watch):
@@ -240,7 +241,7 @@ func (d *doctor) checkLag(ctx context.Context, client *cdn.CdnClient, before []c
 	}
 	after, err := client.ListExportTasks(ctx, &cdn.ListExportTasksRequest{Limit: 100})
 	if err != nil {
-		d.report.add("lag", broken, err.Error(), "run cdn-doctor again; if the error stays, give its request id to the vendor's support")
+		d.report.add("lag", broken, err.Error(), advice(err))
 		return
 	}
 	known := map[string]bool{}
@@ -256,7 +257,7 @@ func (d *doctor) checkLag(ctx context.Context, client *cdn.CdnClient, before []c
 	}
 	switch {
 	case late > time.Second:
-		d.report.different("lag", "a task showed %v after it was created, or later; see WithListLag (3 s)", late.Round(time.Second))
+		d.report.different("lag", "a task was listed %v after its create, or later: set WithListLag above that (default 3s)", late.Round(time.Second))
 	case news > 0:
 		d.report.ok("lag", "%d new tasks within %v, none late", news, d.watch)
 	default:

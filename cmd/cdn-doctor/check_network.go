@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -21,7 +22,7 @@ func (d *doctor) checkNetwork(err error) bool {
 		return true
 	}
 	if !d.report.broken() {
-		d.report.add("connection", broken, e.err.Error(), "check the endpoint, firewalls and the route to "+e.host)
+		d.report.add("connection", broken, e.err.Error(), "check the endpoint, firewalls and the route to "+e.host+"; if the network needs a proxy, set HTTPS_PROXY")
 	}
 	d.report.skip("the service was not reached", slices.Concat(serviceChecks, listChecks, storeChecks)...)
 	return false
@@ -30,13 +31,13 @@ func (d *doctor) checkNetwork(err error) bool {
 func (d *doctor) checkDNS(e *exchange) {
 	switch {
 	case e.dnsErr != nil:
-		d.report.add("dns", broken, e.dnsErr.Error(), "check the endpoint's name and this machine's resolver")
+		d.report.add("dns", broken, e.dnsErr.Error(), "check the network and the endpoint's name; if the network needs a proxy, set HTTPS_PROXY")
 	case len(e.addresses) > 0:
 		d.report.ok("dns", "%s is %s", e.host, strings.Join(e.addresses, ", "))
 	case e.proxy != nil:
 		d.report.ok("dns", "the proxy resolves %s", e.host)
 	default:
-		d.report.ok("dns", "%s needs no look-up", e.host)
+		d.report.ok("dns", "%s is an address", e.host)
 	}
 }
 
@@ -58,7 +59,7 @@ func (d *doctor) checkProxy(e *exchange, err error) {
 func (d *doctor) checkTLS(e *exchange) {
 	switch {
 	case e.tlsErr != nil:
-		d.report.add("tls", broken, e.tlsErr.Error(), "a proxy may replace certificates: install its authority, or exempt the endpoint")
+		d.report.add("tls", broken, e.tlsErr.Error(), tlsAdvice(e.tlsErr))
 	case e.tls != nil:
 		certificate := e.tls.PeerCertificates[0]
 		d.report.ok("tls", "%s, issued by %s, valid until %s", tls.VersionName(e.tls.Version), issuer(certificate.Issuer.Organization, certificate.Issuer.CommonName), certificate.NotAfter.Format("2006-01-02"))
@@ -67,6 +68,22 @@ func (d *doctor) checkTLS(e *exchange) {
 	default:
 		d.report.skip("there was no connection", "tls")
 	}
+}
+
+// tlsAdvice returns what to do after a TLS handshake that failed.
+func tlsAdvice(err error) string {
+	var invalid x509.CertificateInvalidError
+	var otherHost x509.HostnameError
+	var noTLS tls.RecordHeaderError
+	switch {
+	case errors.As(err, &noTLS):
+		return "the server speaks no TLS: check the scheme and the port of the endpoint, and for a proxy on the way"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "check this machine's clock; if it is right, ask who runs the endpoint or a proxy on the way"
+	case errors.As(err, &otherHost):
+		return "check the endpoint's name; a proxy or portal on the way may respond instead of the service"
+	}
+	return "a proxy may replace certificates: install its authority on this machine, or exempt the endpoint from it"
 }
 
 func issuer(organization []string, name string) string {

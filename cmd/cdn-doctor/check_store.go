@@ -28,12 +28,12 @@ func (d *doctor) checkStore(ctx context.Context, tasks []cdn.ExportTask) {
 	age := time.Since(task.UpdateTime).Round(time.Hour)
 	resp, err := d.oneByte(ctx, link, "")
 	if err != nil {
-		d.report.add("link", broken, err.Error(), "allow connections to "+link.Host)
+		d.report.add("link", broken, err.Error(), "allow connections to "+link.Host+", where the files are")
 		d.report.skip("the store was not reached", storeChecks[1:]...)
 		return
 	}
 	if resp.StatusCode/100 != 2 {
-		d.refusedLink(resp.StatusCode, link, age)
+		d.refusedLink(resp, link, age)
 		return
 	}
 	d.report.ok("link", "%s serves it, %s, of a task that ended %v ago", link.Host, expiry(link), age)
@@ -52,12 +52,15 @@ func finished(tasks []cdn.ExportTask) (cdn.ExportTask, *url.URL) {
 	return cdn.ExportTask{}, nil
 }
 
-func (d *doctor) refusedLink(status int, link *url.URL, age time.Duration) {
-	detail := fmt.Sprintf("%s responds %d to the link of a task that ended %v ago", link.Host, status, age)
+func (d *doctor) refusedLink(resp *http.Response, link *url.URL, age time.Duration) {
+	detail := fmt.Sprintf("%s responds %d to the link of a task that ended %v ago", link.Host, resp.StatusCode, age)
+	if id := resp.Header.Get("X-Obs-Request-Id"); id != "" {
+		detail += " (request id " + id + ")"
+	}
 	if age > downloadPeriod {
 		d.report.ok("link", "%s: files are there for 7 days", detail)
 	} else {
-		d.report.add("link", broken, detail, "if a new link of the same task fails too, ask the vendor's support")
+		d.report.add("link", broken, detail, "check for a proxy on the way; if there is none, give the request id to the vendor's support")
 	}
 	d.report.skip("the link is refused", storeChecks[1:]...)
 }

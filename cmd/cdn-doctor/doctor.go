@@ -11,7 +11,7 @@ import (
 	"example.com/huaweicloud/cdn"
 )
 
-// doctor makes the checks. Each file check_*.go has those of one part.
+// doctor runs the checks. Each file check_*.go has those of one part.
 type doctor struct {
 	settings
 	options  []cdn.Option
@@ -45,16 +45,19 @@ func (d *doctor) client() (*cdn.CdnClient, error) {
 var (
 	networkChecks = []string{"dns", "proxy", "tls"}
 	serviceChecks = []string{"clock", "signature", "permission", "quota"}
-	listChecks    = []string{"list", "query", "order", "stamps", "totals", "limit", "offset", "names", "statuses", "look-up", "lag"}
+	listChecks    = []string{"list", "query", "order", "stamps", "totals", "limit", "offset", "names", "statuses", "lookup", "lag"}
 	storeChecks   = []string{"link", "ranges", "if-match", "etag"}
 )
 
-// examine makes all checks. A check whose ground is broken is skipped.
+// examine runs all checks. A check that depends on a broken one is skipped.
 func (d *doctor) examine(ctx context.Context) *report {
 	defer d.observer.base.CloseIdleConnections()
+	if d.sandbox {
+		d.source = "of the sandbox"
+	}
 	client, err := d.client()
 	if err != nil {
-		d.report.add("options", broken, err.Error(), "correct the flags or the environment")
+		d.report.add("options", broken, err.Error(), "correct the flag or the variable that the error names")
 		return d.report
 	}
 	first, err := client.ListExportTasks(ctx, nil)
@@ -63,8 +66,9 @@ func (d *doctor) examine(ctx context.Context) *report {
 	if !reached || !d.checkService(err) {
 		return d.report
 	}
-	tasks := d.checkList(ctx, client, first)
-	d.checkStore(ctx, tasks)
+	if tasks, ok := d.checkList(ctx, client, first); ok {
+		d.checkStore(ctx, tasks)
+	}
 	d.report.Requests = len(d.observer.seen)
 	return d.report
 }

@@ -2,15 +2,15 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
-	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// examine runs the checks against a sandbox, or what stands before it.
+// examine runs the checks against the sandbox, or a proxy in front of it.
 func examine(t *testing.T, sandbox *cdntest.Server, endpoint string, options ...cdn.Option) *report {
 	t.Helper()
 	s := settings{endpoint: endpoint, watch: time.Millisecond, timeout: time.Minute}
@@ -55,40 +55,32 @@ func (r *report) find(t *testing.T, check string) line {
 	return line{}
 }
 
-// before starts a proxy in front of the sandbox that changes requests and responses.
-func before(t *testing.T, sandbox *cdntest.Server, request func(*http.Request), response func(*http.Response)) string {
-	t.Helper()
-	target, err := url.Parse(sandbox.URL)
-	require.NoError(t, err)
-	proxy := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(target)
-			r.Out.Host = r.In.Host // it is signed
-			if request != nil {
-				request(r.Out)
+// changing makes requests arrive as a proxy changes them.
+func changing(match func(*http.Request) bool, change func(*http.Request)) cdntest.Option {
+	return cdntest.WithMiddleware(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if match(r) {
+				change(r)
 			}
-		},
-		ModifyResponse: func(r *http.Response) error {
-			if response != nil {
-				response(r)
-			}
-			return nil
-		},
-	}
-	server := httptest.NewServer(proxy)
-	t.Cleanup(server.Close)
-	return server.URL
+			next.ServeHTTP(w, r)
+		})
+	})
 }
 
-// replaceIn returns what replaces text in the bodies of lists.
-func replaceIn(pairs ...string) func(*http.Response) {
-	return func(r *http.Response) {
-		body, _ := io.ReadAll(r.Body)
-		_ = r.Body.Close()
-		changed := strings.NewReplacer(pairs...).Replace(string(body))
-		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(changed)), int64(len(changed))
-		r.Header.Set("Content-Length", fmt.Sprint(len(changed)))
-	}
+// replace returns a Rewrite that replaces text.
+func replace(pairs ...string) func([]byte) []byte {
+	return func(body []byte) []byte { return []byte(strings.NewReplacer(pairs...).Replace(string(body))) }
+}
+
+// rewritten makes the sandbox replace text in lists.
+func rewritten(s *cdntest.Server, pairs ...string) (string, []cdn.Option) {
+	s.Inject(cdntest.Fault{Match: cdntest.IsList, Times: -1, Rewrite: replace(pairs...)})
+	return "", nil
+}
+
+// query returns a Match for requests with the parameter.
+func query(name string) func(*http.Request) bool {
+	return func(r *http.Request) bool { return r.URL.Query().Get(name) != "" }
 }
 
 func status(code int, body string) cdntest.Fault {
@@ -130,84 +122,96 @@ func TestDoctor_each_line_finds_its_fault(t *testing.T) {
 		{"HTML instead of a list", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
 			s.Inject(status(200, "<html>"))
 			return "", nil
-		}, "list", broken, "malformed", "stands between"},
-		{"a proxy rewrites the query", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
-			return before(t, s, func(r *http.Request) {
-				if r.URL.RawQuery != "" {
-					r.URL.RawQuery += "&via=proxy"
-				}
-			}, nil), nil
-		}, "query", broken, "its signature is refused", "rewrites the query"},
-		{"names are numbers", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
-			return before(t, s, nil, replaceIn(`"task_name":"`, `"task_name":12,"x":"`)), nil
+		}, "list", broken, "malformed", "not a response of the service"},
+		{"a proxy changes the query", append(healthy, changing(query("limit"), func(r *http.Request) { r.URL.RawQuery += "&via=proxy" })), nil,
+			"query", broken, "one with limit=100 is refused", "changes the query"},
+		{"names are numbers", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
+			return rewritten(s, `"task_name":"`, `"task_name":12,"x":"`)
 		}, "names", ok, "number", ""},
-		{"names are objects", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
-			return before(t, s, nil, replaceIn(`"task_name":"`, `"task_name":null,"x":"`)), nil
+		{"names are objects", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
+			return rewritten(s, `"task_name":"`, `"task_name":null,"x":"`)
 		}, "names", different, "null", ""},
 		{"a status that is not documented", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
 			s.UpdateTask(s.Tasks()[0].TaskID, func(task *cdn.ExportTask) { task.Status = "cancelled" })
 			return "", nil
 		}, "statuses", ok, `"cancelled" 1`, ""},
-		{"times without a meaning", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
-			return before(t, s, nil, replaceIn(`"update_time":`, `"update_time":9`)), nil
+		{"times without a meaning", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
+			return rewritten(s, `"update_time":`, `"update_time":9`)
 		}, "stamps", different, "outside", ""},
-		{"no times", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
-			return before(t, s, nil, replaceIn(`"update_time":`, `"changed":`)), nil
+		{"no times", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
+			return rewritten(s, `"update_time":`, `"changed":`)
 		}, "stamps", different, "without a time", ""},
 		{"pages capped", append(healthy, cdntest.WithPageCap(7)), nil, "limit", different, "got 7", ""},
-		{"totals off", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
-			return before(t, s, nil, replaceIn(`"total":25`, `"total":3`)), nil
+		{"totals off", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
+			return rewritten(s, `"total":25`, `"total":3`)
 		}, "totals", different, "the page has", ""},
-		{"offsets ignored", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
+		{"offsets ignored", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
 			first := s.Tasks()[0].TaskID
 			second := s.Tasks()[1].TaskID
-			return before(t, s, nil, func(r *http.Response) {
-				if r.Request.URL.Query().Get("offset") == "1" {
-					replaceIn(second, first)(r)
-				}
-			}), nil
+			s.Inject(cdntest.Fault{Times: -1, Match: query("offset"), Rewrite: replace(second, first)})
+			return "", nil
 		}, "offset", different, "another task", ""},
-		{"order reversed", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
-			return before(t, s, nil, reverse), nil
-		}, "order", different, "stand below an older one", ""},
-		{"not found by id", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
-			return before(t, s, nil, func(r *http.Response) {
-				if r.Request.URL.Query().Get("task_id") != "" {
-					replaceIn(`"task_id":"`, `"task_id":"x`)(r)
-				}
-			}), nil
-		}, "look-up", different, "not found", ""},
-		{"the list lags", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
+		{"order reversed", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
+			s.Inject(cdntest.Fault{Match: cdntest.IsList, Times: -1, Rewrite: reverse})
+			return "", nil
+		}, "order", different, "listed after an older one", ""},
+		{"not found by id", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
+			s.Inject(cdntest.Fault{Times: -1, Match: query("task_id"), Rewrite: replace(`"task_id":"`, `"task_id":"x`)})
+			return "", nil
+		}, "lookup", different, "not found", ""},
+		{"the list lags", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
 			lists := 0
-			return before(t, s, nil, func(*http.Response) {
-				if lists++; lists == 4 { // after the look-up
+			s.Inject(cdntest.Fault{Match: func(*http.Request) bool {
+				if lists++; lists == 5 { // after the lookup
 					s.AddTask(cdn.ExportTask{CreateTime: time.Now().Add(-10 * time.Second), UpdateTime: time.Now()}, nil)
 				}
-			}), nil
-		}, "lag", different, "after it was created", ""},
+				return false
+			}})
+			return "", nil
+		}, "lag", different, "after its create", ""},
 		{"no finished task", nil, nil, "link", skipped, "no finished task", ""},
+		{"quota used up in the middle", append(healthy, cdntest.WithQuota(3, time.Minute)), nil, "lookup", broken, "limit:3", "wait a minute"},
+		{"a proxy refuses", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
+			s.Inject(status(403, "<html>blocked</html>"))
+			return "", nil
+		}, "list", broken, "403", "not a response of the service"},
+		{"the service fails", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
+			fault := cdntest.FaultCode("CDN.0000")
+			fault.Times = -1
+			s.Inject(fault)
+			return "", nil
+		}, "list", broken, "CDN.0000", "support"},
+		{"a proxy strips a header", append(healthy, changing(cdntest.IsList, func(r *http.Request) { r.Header.Del("X-Sdk-Date") })), nil,
+			"signature", broken, "x-sdk-date is missing", "a proxy may change the host or a header"},
+		{"an unknown authority", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
+			server := httptest.NewUnstartedServer(http.NotFoundHandler())
+			server.Config.ErrorLog = log.New(io.Discard, "", 0)
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			return server.URL, nil
+		}, "tls", broken, "unknown authority", "install its authority"},
 		{"the link is refused", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
 			s.Inject(cdntest.Fault{Match: cdntest.IsDownload, Times: -1, Status: 403})
 			return "", nil
-		}, "link", broken, "responds 403", "support"},
-		{"the store has no ranges", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
-			return changedStore(t, s, func(r *http.Request) { r.Header.Del("Range") }, nil), nil
-		}, "ranges", different, "got 200", ""},
-		{"the store has no If-Match", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
-			return changedStore(t, s, func(r *http.Request) { r.Header.Del("If-Match") }, nil), nil
-		}, "if-match", different, "another one 206", ""},
-		{"the store has no ETag", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
-			return changedStore(t, s, nil, func(r *http.Response) { r.Header.Del("ETag") }), nil
+		}, "link", broken, "responds 403", "proxy"},
+		{"the store has no ranges", append(healthy, changing(cdntest.IsDownload, func(r *http.Request) { r.Header.Del("Range") })), nil,
+			"ranges", different, "got 200", ""},
+		{"the store has no If-Match", append(healthy, changing(cdntest.IsDownload, func(r *http.Request) { r.Header.Del("If-Match") })), nil,
+			"if-match", different, "another one 206", ""},
+		{"the store has no ETag", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
+			s.Inject(cdntest.Fault{Match: cdntest.IsDownload, Times: -1, Header: http.Header{"Etag": nil}})
+			return "", nil
 		}, "etag", different, "none", ""},
-		{"weak ETags", healthy, func(t *testing.T, s *cdntest.Server) (string, []cdn.Option) {
-			return changedStore(t, s, nil, func(r *http.Response) { r.Header.Set("ETag", `W/"1"`) }), nil
+		{"weak ETags", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
+			s.Inject(cdntest.Fault{Match: cdntest.IsDownload, Times: -1, Header: http.Header{"Etag": {`W/"1"`}}})
+			return "", nil
 		}, "etag", different, "weak", ""},
 		{"nothing listens", healthy, func(*testing.T, *cdntest.Server) (string, []cdn.Option) {
 			return "http://127.0.0.1:1", nil
 		}, "connection", broken, "connection refused", "firewalls"},
 		{"not TLS", healthy, func(_ *testing.T, s *cdntest.Server) (string, []cdn.Option) {
 			return strings.Replace(s.URL, "http://", "https://", 1), nil
-		}, "tls", broken, "", "certificates"},
+		}, "tls", broken, "", "speaks no TLS"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -226,6 +230,11 @@ func TestDoctor_each_line_finds_its_fault(t *testing.T) {
 			assert.Contains(t, found.Detail, test.detail)
 			assert.Contains(t, found.Advice, test.advice)
 			assert.Equal(t, test.verdict == broken, r.broken(), "%+v", r.Lines)
+			seen := map[string]bool{}
+			for _, l := range r.Lines {
+				assert.False(t, seen[l.Check], "%s is there twice", l.Check)
+				seen[l.Check] = true
+			}
 			var text bytes.Buffer
 			require.NoError(t, r.write(&text, false))
 			assert.NotContains(t, text.String(), "Signature=")
@@ -235,40 +244,16 @@ func TestDoctor_each_line_finds_its_fault(t *testing.T) {
 	}
 }
 
-// changedStore starts a proxy before the sandbox, to which the links of tasks lead too.
-func changedStore(t *testing.T, s *cdntest.Server, request func(*http.Request), response func(*http.Response)) string {
-	t.Helper()
-	var here string
-	isFile := func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/v1/") }
-	here = before(t, s, func(r *http.Request) {
-		if request != nil && isFile(r) {
-			request(r)
-		}
-	}, func(r *http.Response) {
-		switch {
-		case !isFile(r.Request):
-			replaceIn(s.URL, here, strings.ReplaceAll(s.URL, "/", `\/`), here)(r)
-		case response != nil:
-			response(r)
-		}
-	})
-	return here
-}
-
-// reverse turns the tasks of a list around.
-func reverse(r *http.Response) {
+// reverse is a Rewrite that reverses the tasks of a list.
+func reverse(body []byte) []byte {
 	var page struct {
 		Total int               `json:"total"`
 		Data  []json.RawMessage `json:"data"`
 	}
-	body, _ := io.ReadAll(r.Body)
 	_ = json.Unmarshal(body, &page)
-	for i, j := 0, len(page.Data)-1; i < j; i, j = i+1, j-1 {
-		page.Data[i], page.Data[j] = page.Data[j], page.Data[i]
-	}
+	slices.Reverse(page.Data)
 	body, _ = json.Marshal(page)
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	replaceIn()(r)
+	return body
 }
 
 func TestDoctor_no_keys(t *testing.T) {
@@ -303,7 +288,7 @@ func TestRun(t *testing.T) {
 	assert.Equal(t, 1, run(t.Context(), []string{"-endpoint", "not a URL"}, &out, &errs))
 	assert.Contains(t, out.String(), "broken    options")
 
-	for _, args := range [][]string{{"-wrong"}, {"list"}, {"-timeout", "0"}} {
+	for _, args := range [][]string{{"-wrong"}, {"list"}, {"-timeout", "0"}, {"-sandbox", "-region", "cn-north-1"}, {"-sandbox", "-endpoint", "x"}} {
 		errs.Reset()
 		assert.Equal(t, 2, run(t.Context(), args, &out, &errs))
 		assert.Equal(t, 1, strings.Count(errs.String(), "\n"), errs.String())
@@ -311,4 +296,14 @@ func TestRun(t *testing.T) {
 	out.Reset()
 	assert.Equal(t, 0, run(t.Context(), []string{"-h"}, &out, &errs))
 	assert.Contains(t, out.String(), "usage: cdn-doctor")
+	assert.Contains(t, out.String(), "CLOUD_SDK_AK")
+}
+
+func TestRun_interrupted_prints_no_report(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errs bytes.Buffer
+	assert.Equal(t, 130, run(ctx, []string{"-sandbox"}, &out, &errs))
+	assert.Empty(t, out.String())
+	assert.Equal(t, "cdn-doctor: stopped\n", errs.String())
 }

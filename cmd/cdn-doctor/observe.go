@@ -31,7 +31,7 @@ type exchange struct {
 	err       error
 }
 
-// observer is a transport that keeps what it saw. It serves one request at a time.
+// observer is a transport that records each exchange. It is for one request at a time.
 type observer struct {
 	base *http.Transport
 	seen []*exchange
@@ -47,7 +47,7 @@ func newObserver() *observer {
 	}}
 }
 
-// RoundTrip sends req and notes the exchange.
+// RoundTrip sends req and records the exchange.
 func (o *observer) RoundTrip(req *http.Request) (*http.Response, error) {
 	e := &exchange{query: req.URL.RawQuery, host: req.URL.Host}
 	o.seen = append(o.seen, e)
@@ -75,7 +75,7 @@ func (e *exchange) read(resp *http.Response) error {
 	return err
 }
 
-// trace returns ctx with callbacks that note how the connection comes about.
+// trace returns ctx with callbacks that record how the connection is made.
 func (e *exchange) trace(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		DNSDone: func(info httptrace.DNSDoneInfo) {
@@ -99,14 +99,14 @@ func (o *observer) last() *exchange {
 	return o.seen[len(o.seen)-1]
 }
 
-// sourceLog is a log handler that keeps the source of the keys, which the client logs once.
+// sourceLog is a log handler that records the source of the keys, which the client logs once.
 type sourceLog struct{ source *string }
 
 func (sourceLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
 func (l sourceLog) WithAttrs([]slog.Attr) slog.Handler             { return l }
 func (l sourceLog) WithGroup(string) slog.Handler                  { return l }
 
-// Handle keeps the attribute "source".
+// Handle records the attribute "source".
 func (l sourceLog) Handle(_ context.Context, record slog.Record) error {
 	record.Attrs(func(attr slog.Attr) bool {
 		if attr.Key == "source" {

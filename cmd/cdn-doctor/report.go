@@ -28,7 +28,7 @@ type line struct {
 	Verdict verdict `json:"verdict"`
 	// Detail is what was found.
 	Detail string `json:"detail"`
-	// Advice is what to do, if something is broken.
+	// Advice is what to do if something is broken.
 	Advice string `json:"advice,omitempty"`
 }
 
@@ -46,9 +46,9 @@ func newReport() *report {
 	return &report{Version: cdn.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Time: time.Now().UTC().Truncate(time.Second)}
 }
 
-// add adds a line. The detail may hold text of the service, so it is made printable and its links lose their keys.
+// add adds a line. The detail may have text of the service, so it is made printable and its links are redacted.
 func (r *report) add(check string, v verdict, detail, advice string) {
-	const limit = 300 // bytes
+	const limit = 600 // bytes
 	r.Lines = append(r.Lines, line{check, v, redact.Excerpt(redact.Links(detail), limit), advice})
 }
 
@@ -84,13 +84,36 @@ func (r *report) write(w io.Writer, asJSON bool) error {
 		return encoder.Encode(r)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "cdn-doctor %s, %s %s, %s, %d requests\n\n", r.Version, r.Go, r.Platform, r.Time.Format(time.RFC3339), r.Requests)
+	fmt.Fprintf(&b, "cdn-doctor %s, %s %s, %s, requests: %d\n\n", r.Version, r.Go, r.Platform, r.Time.Format(time.RFC3339), r.Requests)
 	for _, l := range r.Lines {
-		fmt.Fprintf(&b, "%-10s%-12s%s\n", l.Verdict, l.Check, l.Detail)
+		if l.Verdict != skipped {
+			fmt.Fprintf(&b, "%-10s%-12s%s\n", l.Verdict, l.Check, l.Detail)
+		}
 		if l.Advice != "" {
 			fmt.Fprintf(&b, "%22s→ %s\n", "", l.Advice)
 		}
 	}
+	b.WriteString(r.skippedChecks())
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// skippedChecks returns a line for each reason, with the checks that were skipped for it.
+func (r *report) skippedChecks() string {
+	var reasons []string
+	checks := map[string][]string{}
+	for _, l := range r.Lines {
+		if l.Verdict != skipped {
+			continue
+		}
+		if checks[l.Detail] == nil {
+			reasons = append(reasons, l.Detail)
+		}
+		checks[l.Detail] = append(checks[l.Detail], l.Check)
+	}
+	var b strings.Builder
+	for _, reason := range reasons {
+		fmt.Fprintf(&b, "%-10s%s: %s\n", skipped, reason, strings.Join(checks[reason], ", "))
+	}
+	return b.String()
 }
