@@ -25,7 +25,7 @@ type fleet struct {
 	stdout io.Writer
 }
 
-// maxExports is how many exports of a replica run at a time. Most of that time they wait for their tasks, together.
+// maxExports is the number of exports that a replica runs at a time. Most of the time they wait for their tasks.
 const maxExports = 16
 
 // newClient returns the client of an account. Each account has a journal and a quota of its own.
@@ -63,7 +63,7 @@ func (f *fleet) clients(open func(account) (cdn.Journal, error)) (map[string]*cd
 	return clients, nil
 }
 
-// export makes the export's file. A file that is there is whole, so nothing is left to do then.
+// export creates the export's file. A file that exists is complete, so there is nothing to do.
 func (f *fleet) export(ctx context.Context, client *cdn.CdnClient, e export) error {
 	path := e.path(f.out)
 	if _, err := os.Stat(path); err == nil {
@@ -90,7 +90,7 @@ func (f *fleet) printf(format string, values ...any) {
 	_, _ = fmt.Fprintf(f.stdout, format+"\n", values...) // a closed pipe must not stop the exports
 }
 
-// runOnce makes all exports that are due at now, with journals in a folder. The error says how many failed.
+// runOnce runs all exports that are due at now, with journals in a folder. The error has the number of failures.
 func (f *fleet) runOnce(ctx context.Context, now time.Time) error {
 	clients, err := f.clients(func(a account) (cdn.Journal, error) {
 		if err := os.MkdirAll(f.journal, 0o700); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"os"
 	"path/filepath"
 	"testing"
@@ -34,13 +35,13 @@ func TestRun_mistakes_are_one_line(t *testing.T) {
 		args []string
 		want string
 	}{
-		"unknown flag":       {[]string{"-dais", "7"}, "flag provided but not defined: -dais; -h shows the usage"},
-		"argument":           {[]string{"now"}, `unexpected argument "now"; -h shows the usage`},
-		"no days":            {[]string{"-days", "0"}, "-days 0: must be at least 1; -h shows the usage"},
-		"no replicas":        {[]string{"-replicas", "0"}, "-replicas 0: must be at least 1; -h shows the usage"},
-		"no day":             {[]string{"-until", "today"}, `-until "today": must be a day such as 2026-11-25; -h shows the usage`},
-		"kill needs sandbox": {[]string{"-kill"}, "-replicas and -kill need -sandbox; -h shows the usage"},
-		"accounts twice":     {[]string{"-sandbox", "-accounts", "shop"}, "-sandbox has accounts of its own, without -accounts; -h shows the usage"},
+		"unknown flag":       {[]string{"-dais", "7"}, "flag provided but not defined: -dais"},
+		"argument":           {[]string{"now"}, `unexpected argument "now"`},
+		"no days":            {[]string{"-days", "0"}, "-days 0: must be at least 1"},
+		"no replicas":        {[]string{"-replicas", "0"}, "-replicas 0: must be at least 1"},
+		"no day":             {[]string{"-until", "today"}, `-until "today": must be a day such as 2026-11-25`},
+		"kill needs sandbox": {[]string{"-kill"}, "-replicas and -kill need -sandbox"},
+		"accounts twice":     {[]string{"-sandbox", "-accounts", "shop"}, "-sandbox has accounts of its own, without -accounts"},
 		"no accounts":        {nil, "no accounts: set -accounts, or try -sandbox"},
 		"name of an account": {[]string{"-accounts", "Shop"}, `account "Shop": a name has small letters, digits and hyphens`},
 		"no keys":            {[]string{"-accounts", "my-shop"}, "account my-shop: set FLEET_MY_SHOP_AK and FLEET_MY_SHOP_SK"},
@@ -51,6 +52,13 @@ func TestRun_mistakes_are_one_line(t *testing.T) {
 			require.Empty(t, stdout.String()+stderr.String())
 		})
 	}
+}
+
+func TestRun_help(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	require.ErrorIs(t, run(t.Context(), []string{"-h"}, &stdout, &stderr), flag.ErrHelp)
+	require.Contains(t, stdout.String(), "FLEET_SHOP_AK")
+	require.Contains(t, stdout.String(), "-replicas number")
 }
 
 func TestRunReplica_failures_are_counted(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"example.com/huaweicloud/cdn"
 )
 
-// outcome is how one export ended, as metrics and lines name it.
+// outcome is the end of an export, for metrics and lines.
 type outcome string
 
 const (
@@ -45,12 +45,12 @@ func outcomeOf(err error) outcome {
 	return outcomeError
 }
 
-// final reports whether trying again does not help.
+// final reports whether a retry cannot help.
 func (o outcome) final() bool {
 	return o == outcomeAmbiguous || o == outcomeFailed || o == outcomeRejected
 }
 
-// hint returns what an operator should do, or nothing.
+// hint returns what an operator should do, or "".
 func (o outcome) hint() string {
 	if o == outcomeAmbiguous || o == outcomeFailed {
 		return "; " + runbook

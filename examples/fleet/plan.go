@@ -10,7 +10,7 @@ import (
 	"example.com/huaweicloud/cdn"
 )
 
-// account is an account of the cloud, as its variables say.
+// account is an account of the cloud, from its variables.
 type account struct {
 	name, ak, sk string
 	endpoint     string   // empty for the region's
@@ -27,7 +27,8 @@ type export struct {
 // serviceZone is the time zone by which the service counts days.
 func serviceZone() *time.Location { return time.FixedZone("UTC+8", 8*60*60) }
 
-// accountsOf reads the variables of the accounts: FLEET_<NAME>_AK and _SK, and if they are set _ENDPOINT and _DOMAINS.
+// accountsOf returns the accounts with these names. Their variables are FLEET_<NAME>_AK and _SK, and optionally
+// _ENDPOINT and _DOMAINS.
 func accountsOf(names string, getenv func(string) string) ([]account, error) {
 	if names == "" {
 		return nil, errors.New("no accounts: set -accounts, or try -sandbox")
@@ -50,7 +51,7 @@ func accountsOf(names string, getenv func(string) string) ([]account, error) {
 	return accounts, nil
 }
 
-// variables returns what the names of an account's variables begin with.
+// variables returns the prefix of an account's variables.
 func variables(name string) string {
 	return "FLEET_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")) + "_"
 }
@@ -98,7 +99,7 @@ func (e export) path(folder string) string {
 	return filepath.Join(folder, strings.NewReplacer("/", "_", "\\", "_").Replace(e.key())+".xlsx")
 }
 
-// request returns what the service is asked for. It must remain the same for the same key.
+// request returns the request of the export. It must be the same for the same key.
 func (e export) request() (*cdn.CreateExportTaskRequest, error) {
 	start, err := time.ParseInLocation(time.DateOnly, e.Day, serviceZone())
 	if err != nil {

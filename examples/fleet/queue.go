@@ -66,7 +66,7 @@ type exportWorker struct {
 	clients map[string]*cdn.CdnClient
 }
 
-// Work makes one export. River tries errors again after a pause that grows.
+// Work runs one export. River retries errors with backoff.
 func (w *exportWorker) Work(ctx context.Context, job *river.Job[export]) error {
 	client := w.clients[job.Args.Account]
 	if client == nil {
@@ -75,7 +75,7 @@ func (w *exportWorker) Work(ctx context.Context, job *river.Job[export]) error {
 	return jobError(w.export(ctx, client, job.Args))
 }
 
-// jobError returns what River must be told about an export that returned err.
+// jobError returns the error for River of an export that returned err.
 func jobError(err error) error {
 	switch ended := outcomeOf(err); {
 	case ended == outcomeThrottled:
@@ -140,7 +140,7 @@ func (f *fleet) newQueue(ctx context.Context, pool *pgxpool.Pool) (*river.Client
 		Workers: workers,
 		PeriodicJobs: []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(every),
 			func() (river.JobArgs, *river.InsertOpts) { return planArgs{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})},
-		// The jobs of a replica that died are given to others once they could not run any more.
+		// River gives the jobs of a dead replica to others after their timeout.
 		JobTimeout:           timeout,
 		RescueStuckJobsAfter: timeout + time.Second,
 	})

@@ -17,7 +17,7 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// sandbox is a service for each account in this process, and replicas of the fleet that use them as processes of their own.
+// sandbox has a server for each account in this process, and the replicas of the fleet as processes of their own.
 type sandbox struct {
 	*settings
 	program  string // the executable
@@ -32,7 +32,7 @@ type sandbox struct {
 	kills    int
 }
 
-// runSandbox starts services and replicas, waits until all files are there, and compares tasks with keys.
+// runSandbox starts servers and replicas, waits for all files, and compares the number of tasks with that of the keys.
 func runSandbox(ctx context.Context, s *settings, stdout io.Writer) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -62,7 +62,7 @@ func runSandbox(ctx context.Context, s *settings, stdout io.Writer) error {
 	return b.report()
 }
 
-// play runs the replicas until all files are there or ctx ends.
+// play runs the replicas until all files exist or ctx ends.
 func (b *sandbox) play(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -137,7 +137,7 @@ func (b *sandbox) keepKilling(ctx context.Context) {
 	}
 }
 
-// files returns how many files of the plan are there.
+// files returns the number of files of the plan that exist.
 func (b *sandbox) files() int {
 	n := 0
 	for _, e := range b.exports {

@@ -1,5 +1,5 @@
-// Command otel shows each attempt of a call as a span of OpenTelemetry, and counts requests as a metric, against a
-// server in the process that is busy once.
+// Command otel traces each attempt of a call as a span of OpenTelemetry and counts requests as a metric. It uses a
+// server in this process that is busy once. It takes no arguments.
 //
 //	go run ./examples/otel
 package main
@@ -29,17 +29,16 @@ func main() {
 }
 
 func run(ctx context.Context, out io.Writer) error {
-	// A program would send its spans to a collector. These are printed as they end.
+	// A real program sends its spans to a collector. Here they are printed.
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(printer{out}))
-	defer func() { _ = provider.Shutdown(ctx) }() // nothing is left to send
+	defer func() { _ = provider.Shutdown(ctx) }() // all spans are printed by then
 
 	server := cdntest.NewServer(cdntest.WithSampleTasks(3))
 	defer server.Close()
 	server.Inject(cdntest.Fault{Status: http.StatusServiceUnavailable})
 
-	// What is under WithHTTPClient sees every attempt, with the context of the call. Retries, pauses
-	// and signing are above it, so the headers that a propagator adds are not signed, which the
-	// service does not mind.
+	// The client of WithHTTPClient sends each attempt, with the context of the call. Retries and signing are above
+	// it, so headers that a propagator adds are not signed. The service accepts that.
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	defer base.CloseIdleConnections()
 	transport := otelhttp.NewTransport(base, otelhttp.WithTracerProvider(provider))

@@ -21,7 +21,7 @@ func countRequests(ctx context.Context, meter metric.Meter) (cdn.Observer, error
 	}}, err
 }
 
-// printCounts prints what was counted. A program would have Prometheus read it: see examples/fleet.
+// printCounts prints the counts. A real program exports them, for example to Prometheus as examples/fleet does.
 func printCounts(ctx context.Context, reader *sdkmetric.ManualReader, out io.Writer) error {
 	var all metricdata.ResourceMetrics
 	if err := reader.Collect(ctx, &all); err != nil {
