@@ -8,7 +8,6 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -27,7 +26,7 @@ const (
 // folder exclude each other, in one process and in many.
 type Dir struct {
 	path   string
-	folder fs.FileInfo   // the folder as OpenDir found it
+	folder *folder
 	turn   chan struct{} // a semaphore: one caller of this Dir at a time competes for the file lock
 
 	mu       sync.Mutex
@@ -59,7 +58,7 @@ func openDir(path string) (*Dir, error) {
 	if err := createFolder(path); err != nil {
 		return nil, err
 	}
-	folder, err := os.Stat(path)
+	folder, err := openFolder(path)
 	if err != nil {
 		return nil, err
 	}
@@ -71,19 +70,4 @@ func openDir(path string) (*Dir, error) {
 		return nil, err
 	}
 	return &Dir{path: path, folder: folder, turn: make(chan struct{}, 1)}, nil
-}
-
-// createFolder creates the folder path if it is missing. The new name is durable: a folder that a power failure
-// takes away would free all of its keys.
-func createFolder(path string) error {
-	err := os.Mkdir(path, folderMode)
-	switch {
-	case err == nil:
-		return syncFolder(filepath.Dir(path))
-	case errors.Is(err, fs.ErrExist):
-		return nil
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w: create the parent folder first", err)
-	}
-	return err
 }

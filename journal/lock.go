@@ -45,7 +45,7 @@ func (d *Dir) lock(ctx context.Context) error {
 		return err
 	}
 	for {
-		if err := d.checkFolder(); err != nil {
+		if err := d.folder.check(); err != nil {
 			return err
 		}
 		file := flock.New(filepath.Join(d.path, lockName), flock.SetPermissions(fileMode), flock.SetFlag(os.O_RDWR|os.O_CREATE))
@@ -141,24 +141,11 @@ func (d *Dir) checkHeld() error {
 	if file == nil {
 		return errors.New("the lock is not held: call Lock first")
 	}
-	if err := d.checkFolder(); err != nil {
+	if err := d.folder.check(); err != nil {
 		return err
 	}
 	if !isCurrent(file) {
 		return fmt.Errorf("%s was removed or replaced while it was locked", file.Path())
-	}
-	return nil
-}
-
-// checkFolder returns an error if the folder is not the one that OpenDir found, as after its file system was
-// unmounted. An empty folder in its place would free all keys.
-func (d *Dir) checkFolder() error {
-	folder, err := os.Stat(d.path)
-	if err != nil {
-		return err
-	}
-	if !os.SameFile(folder, d.folder) {
-		return fmt.Errorf("%s was replaced since OpenDir", d.path)
 	}
 	return nil
 }

@@ -149,6 +149,9 @@ func TestDir_notices_lost_lock(t *testing.T) {
 		{"folder replaced by an empty one", func(path string) error {
 			return errors.Join(os.Rename(path, path+"-old"), os.Mkdir(path, 0o700))
 		}, "replaced since OpenDir"},
+		{"folder removed, another made", func(path string) error {
+			return errors.Join(os.RemoveAll(path), os.Mkdir(path, 0o700))
+		}, "replaced since OpenDir"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "journal")
@@ -176,6 +179,23 @@ func TestDir_Lock_after_harm(t *testing.T) {
 	require.NoError(t, os.Mkdir(path, 0o700))
 	_, err = dir.Lock(t.Context())
 	require.ErrorContains(t, err, "replaced since OpenDir")
+}
+
+// A file system may give a new folder the inode of the one that was removed.
+func TestDir_Lock_after_folder_was_made_anew(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // Windows keeps open folders from being removed
+	}
+	for range 5 {
+		path := filepath.Join(t.TempDir(), "journal")
+		dir, err := journal.OpenDir(path)
+		require.NoError(t, err)
+		store(t, dir, "key", "record")
+		require.NoError(t, os.RemoveAll(path))
+		require.NoError(t, os.Mkdir(path, 0o700))
+		_, err = dir.Lock(t.Context())
+		require.ErrorContains(t, err, "replaced since OpenDir")
+	}
 }
 
 // A caller that waits for a lock file which is removed meanwhile takes the lock of the new one.

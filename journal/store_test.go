@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"example.com/huaweicloud/cdn/journal"
@@ -153,6 +154,25 @@ func requireLoadError(t *testing.T, dir *journal.Dir, file, want string) {
 	require.Nil(t, record)
 	require.ErrorContains(t, err, "journal: load: "+file)
 	require.ErrorContains(t, err, want)
+}
+
+// A disk that is full costs no record that is on it.
+func TestDir_Store_full_disk(t *testing.T) {
+	const full = "/dev/full" // a device on which each write fails with ENOSPC
+	if _, err := os.Stat(full); err != nil {
+		return
+	}
+	dir, path := open(t)
+	store(t, dir, "key", "record")
+	part := filepath.Join(path, files(t, path)[0]+".part")
+	require.NoError(t, os.Symlink(full, part))
+	unlock := lock(t, dir)
+	require.ErrorIs(t, dir.Store(t.Context(), "key", []byte("new")), syscall.ENOSPC)
+	unlock()
+	require.Equal(t, "record", load(t, dir, "key"))
+	require.NoError(t, os.Remove(part))
+	store(t, dir, "key", "new")
+	require.Equal(t, "new", load(t, dir, "key"))
 }
 
 // A Store that fails leaves the earlier record.
