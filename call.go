@@ -26,6 +26,8 @@ type operation struct {
 	decode func(text string) error
 	// poll marks a request that many subscribers share. The pacer serves it after the calls of users.
 	poll bool
+	// signBy is the last moment at which a request may be signed; zero for no limit.
+	signBy time.Time
 	// onRetry is called with each failure that is followed by a retry; nil for none.
 	onRetry func(error)
 	// onSend is called just before each request is sent, after all waits; nil for none.

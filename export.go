@@ -153,7 +153,7 @@ func (c *CdnClient) createInTurn(ctx context.Context, request *CreateExportTaskR
 	if err := p.openBatch(ctx); err != nil {
 		return nil, nil, err
 	}
-	response, err := c.create(ctx, request)
+	response, err := c.create(ctx, request, time.Time{})
 	err = inStep("CreateExportTask", err)
 	switch {
 	case errors.Is(err, ErrOutcomeUnknown):

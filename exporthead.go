@@ -33,9 +33,19 @@ const noBoundary = math.MinInt64
 // headReading is the head of the list as one reading showed it.
 type headReading struct {
 	tasks    []ExportTask
+	ids      map[string]bool // of the tasks
 	at       time.Time
 	boundary int64 // down to which the reading goes
 	complete bool  // whether it reached the end of the list
+	whole    bool  // whether it shows all tasks down to the boundary
+}
+
+// add adds a task that the reading does not have yet. A row without an id is no task.
+func (r *headReading) add(task ExportTask) {
+	if task.TaskID != "" && !r.ids[task.TaskID] {
+		r.ids[task.TaskID] = true
+		r.tasks = append(r.tasks, task.unshared())
+	}
 }
 
 // base returns what the next create has to know of the reading.
@@ -69,29 +79,29 @@ func (r *headReading) created(since exportBase) []ExportTask {
 	return created
 }
 
-// readHead reads the list from its head, down to boundary at least: nil for a boundary of the reading's own. If the list
-// moves meanwhile it reads again, and adds to what it has. A list that always moves, or has a wrong total, ends it too.
+// readHead reads the list from its head, down to boundary at least: nil for a boundary of the reading's own. If the
+// list moves meanwhile it reads again, and adds to what it has. The reading is not whole if the list always moves, if
+// its total is wrong, or if its pages have one row and cannot overlap.
 func (j *exportJournal) readHead(ctx context.Context, boundary *int64) (*headReading, error) {
-	r := &headReading{at: j.now()}
-	seen := make(map[string]bool)
+	r := &headReading{at: j.now(), ids: make(map[string]bool)}
 	for range headTries {
-		whole, err := j.readPages(ctx, r, seen, boundary)
-		if whole || err != nil {
+		if err := j.readPages(ctx, r, boundary); r.whole || err != nil {
 			return r, err
 		}
 	}
 	return r, nil
 }
 
-// readPages reads pages until the rest is below the boundary, or the list ends. It reports whether it saw all tasks on the
-// way: each page must overlap with those before it, and the end come after as many tasks as the list has.
-func (j *exportJournal) readPages(ctx context.Context, r *headReading, seen map[string]bool, boundary *int64) (whole bool, err error) {
-	whole = true
-	below := 0 // the tasks in a row that are older than the boundary
+// readPages reads pages until the rest is below the boundary, or the list ends. The reading is whole if each page
+// overlaps with those before it, and the end comes after as many tasks as the list has.
+func (j *exportJournal) readPages(ctx context.Context, r *headReading, boundary *int64) error {
+	seen := make(map[string]bool) // on this pass
+	joined := true                // whether all pages overlap
+	below, longest, barren := 0, 0, 0
 	for offset := 0; ; {
 		page, err := j.page(ctx, offset)
 		if err != nil {
-			return false, err
+			return err
 		}
 		switch {
 		case boundary != nil:
@@ -99,28 +109,33 @@ func (j *exportJournal) readPages(ctx context.Context, r *headReading, seen map[
 		case offset == 0:
 			r.boundary = ownBoundary(page.Data, r.at)
 		}
-		joined := offset == 0 || len(page.Data) < 2
+		known := len(seen)
+		overlaps := offset == 0
 		for _, task := range page.Data {
-			below++
+			below++ // the tasks in a row that are older than the boundary
 			if updatedAt(task) >= r.boundary {
 				below = 0
 			}
-			switch {
-			case seen[task.TaskID]:
-				joined = true
-			case task.TaskID != "":
-				seen[task.TaskID] = true
-				r.tasks = append(r.tasks, task.unshared())
-			}
+			overlaps = overlaps || task.TaskID != "" && seen[task.TaskID]
+			seen[task.TaskID] = true
+			r.add(task)
 		}
-		whole = whole && joined
+		joined = joined && overlaps
+		if barren++; len(seen) > known {
+			barren = 0
+		}
 		end := offset + len(page.Data)
+		short := len(page.Data) < longest || offset == 0 && len(page.Data) < headPage
+		longest = max(longest, len(page.Data))
 		switch {
-		case len(page.Data) == 0, end >= page.Total && len(page.Data) < headPage:
-			r.complete = true
-			return whole && len(seen) >= page.Total, nil
+		case len(page.Data) == 0, end == page.Total && short, end >= page.Total && barren > 0:
+			r.complete, r.whole = true, joined && len(r.ids) >= page.Total
+			return nil
 		case below >= headTail:
-			return whole, nil
+			r.whole = joined
+			return nil
+		case barren > maxBarren:
+			return nil
 		}
 		offset = end - min(headOverlap, len(page.Data)/2)
 	}
@@ -142,11 +157,17 @@ func (j *exportJournal) page(ctx context.Context, offset int) (page *ListExportT
 	return page, err
 }
 
-// ownBoundary returns the boundary of a reading that began at now and saw these tasks. A stamp in the future does not move it.
+// ownBoundary returns the boundary of a reading that began at now and saw these tasks. No later task is stamped before
+// it. A stamp in the future says nothing. If there are no others, all tasks are above the boundary.
 func ownBoundary(tasks []ExportTask, now time.Time) int64 {
-	newest := int64(math.MinInt64)
+	newest := int64(noBoundary)
 	for _, task := range tasks {
-		newest = max(newest, updatedAt(task))
+		if stamp := updatedAt(task); stamp <= now.UnixMilli() {
+			newest = max(newest, stamp)
+		}
 	}
-	return min(newest, now.UnixMilli()) - headMargin.Milliseconds()
+	if newest < noBoundary+headMargin.Milliseconds() {
+		return noBoundary
+	}
+	return newest - headMargin.Milliseconds()
 }

@@ -9,30 +9,34 @@ import (
 )
 
 const (
-	// createTime bounds the time from an intent to the last moment at which its request is sent.
+	// createTime bounds the time from an intent to the last moment at which its request is signed.
 	createTime = time.Minute
-	// storeTime bounds the stores after a create, which go on after the end of the caller's context.
-	storeTime = 15 * time.Second
-	// oldAge is the age of a key's task from which on it must be in the list. The lag is shorter.
+	// oldAge is the age from which on a key's task must be in the list. The lag is shorter.
 	oldAge = 5 * time.Minute
-	// acceptedLags and lostLags are for how many lags the list is read for a task.
-	acceptedLags = 10
-	lostLags     = 3
-	// minLag is the least pause between two readings.
-	minLag = 100 * time.Millisecond
+	// unreadablePause is the pause before an expired create is settled again, if the list could not be read whole.
+	unreadablePause = time.Minute
 )
 
-// exportJournal makes exports of a client with a journal. All creates of the clients that share the journal happen under
-// its lock, one at a time, each between two readings of the list.
+// exportJournal makes the exports of a client with a journal. A task belongs to a key by these rules:
+//
+//  1. All clients of the journal create under its lock, one at a time. So of the tasks that are new in the list, one
+//     is the create's, and the others were created past the journal.
+//  2. An intent is stored before its request is sent, with the head of the list as it was. It is removed only when
+//     the key's task is stored, the request was refused, or its expiry has passed.
+//  3. A request is signed until SendBy, and the service refuses a signature that is older than the expiry. So after
+//     SendBy and the expiry no process can make a task of the intent, whether it lives, hangs or lost the lock.
+//  4. A task is taken for an accepted create if it is the only new one, one lag after the create. It is taken for a
+//     lost create if, besides, no other create is open: the request of that one may have made the task.
+//  5. Whatever remains is ambiguous, until an operator decides.
 type exportJournal struct {
 	journal Journal
 	lag     time.Duration
 	expiry  time.Duration
 	list    func(context.Context, *ListExportTasksRequest) (*ListExportTasksResponse, error)
-	create  func(context.Context, *CreateExportTaskRequest) (*CreateExportTaskResponse, error)
+	create  func(_ context.Context, _ *CreateExportTaskRequest, signBy time.Time) (*CreateExportTaskResponse, error)
 	// patience is how long an export waits for a turn under the account's quota.
 	patience time.Duration
-	now      func() time.Time // by the service's clock, so that machines agree
+	clock    *clock
 	logger   *slog.Logger
 }
 
@@ -46,12 +50,19 @@ func newExportJournal(c *CdnClient, o *options, clock *clock) *exportJournal {
 		},
 		create:   c.create,
 		patience: o.retryPolicy.MaxThrottleWait,
-		now:      clock.now,
+		clock:    clock,
 		logger:   o.logger,
 	}
 }
 
-// found is what one holder of the lock found out about a key.
+// now returns the service's time, as far as the client knows it. It goes by the wall clock: the monotonic one may
+// stand still while a machine is suspended.
+func (j *exportJournal) now() time.Time { return j.clock.now().Round(0) }
+
+// expires returns when the service has ceased to accept the request of an intent.
+func (j *exportJournal) expires(sent intent) time.Time { return sent.SendBy.Add(j.expiry) }
+
+// found is the result of one turn for a key.
 type found struct {
 	task *ExportTask // nil if it is not known
 	// old reports whether the key had the task for so long that every list shows it.
@@ -78,14 +89,18 @@ func (j *exportJournal) export(ctx context.Context, request *CreateExportTaskReq
 		if got.task != nil || err != nil {
 			return got, err
 		}
-		if err := pauseUntil(ctx, time.Now().Add(got.expires.Sub(j.now()))); err != nil {
+		pause := got.expires.Sub(j.now())
+		if pause <= 0 {
+			pause = unreadablePause
+		}
+		if err := pauseUntil(ctx, time.Now().Add(pause)); err != nil {
 			return found{}, outcomeUnknown{fmt.Errorf("the list shows no task of an earlier create for key %q, which may be accepted until %s: %w",
 				key, got.expires.UTC().Format(time.RFC3339), err)}
 		}
 	}
 }
 
-// turn does under the lock what the state of the key calls for.
+// turn settles what earlier holders of the lock left, and creates a task if the key has none.
 func (j *exportJournal) turn(ctx context.Context, request *CreateExportTaskRequest, next intent) (found, error) {
 	t, err := j.begin(ctx)
 	if err != nil {
@@ -101,7 +116,7 @@ func (j *exportJournal) turn(ctx context.Context, request *CreateExportTaskReque
 			return got, err
 		}
 		if open := t.head.open(next.Key); open != nil {
-			return found{expires: t.expires(*open)}, open.checkRequest(next)
+			return found{expires: t.expires(*open)}, checkRequest(open.Request, next)
 		}
 	}
 	return t.make(ctx, request, next)
@@ -121,13 +136,7 @@ func (j *exportJournal) begin(ctx context.Context) (*exportTurn, error) {
 		return nil, err
 	}
 	t := &exportTurn{exportJournal: j, unlock: unlock}
-	data, err := j.journal.Load(ctx, headName)
-	if err == nil {
-		if t.head, err = decodeHead(data); err != nil {
-			err = fmt.Errorf("the journal's record %q: %w", headName, err)
-		}
-	}
-	if err != nil {
+	if t.head, err = t.loadHead(ctx); err != nil {
 		unlock()
 		return nil, err
 	}
@@ -140,13 +149,21 @@ func (t *exportTurn) known(ctx context.Context, next intent) (found, error) {
 	if err != nil || record.State == stateFree {
 		return found{}, err
 	}
-	if err := (intent{Request: record.Request}).checkRequest(next); err != nil {
+	if err := checkRequest(record.Request, next); err != nil {
 		return found{}, err
 	}
 	if record.State == stateAmbiguous {
 		return found{}, ambiguousKey(next.Key, record.candidates())
 	}
 	return found{task: &ExportTask{TaskID: record.TaskID}, old: t.now().Sub(record.At) > oldAge}, nil
+}
+
+// checkRequest returns an error unless next is for the request that belongs to its key.
+func checkRequest(belonging string, next intent) error {
+	if belonging != next.Request {
+		return invalid("ExportKey", next.Key, "belongs to another request")
+	}
+	return nil
 }
 
 // ambiguousKey returns the error for a key whose task is one of the candidates, or none.
@@ -158,7 +175,7 @@ func ambiguousKey(key string, candidates []ExportTask) error {
 	return fmt.Errorf("key %q: %w; SettleExport ends it", key, err)
 }
 
-// make creates a task and finds it.
+// make stores an intent, creates a task and finds it.
 func (t *exportTurn) make(ctx context.Context, request *CreateExportTaskRequest, next intent) (found, error) {
 	base, err := t.freshBase(ctx)
 	if err != nil {
@@ -170,10 +187,9 @@ func (t *exportTurn) make(ctx context.Context, request *CreateExportTaskRequest,
 	if err := t.storeHead(ctx); err != nil {
 		return found{}, err
 	}
-	// The intent's expiry counts from SendBy: a request that is sent later would outlive it.
 	sendCtx, cancel := context.WithTimeout(ctx, next.SendBy.Sub(next.At))
 	defer cancel()
-	response, err := t.create(sendCtx, request)
+	response, err := t.create(sendCtx, request, next.SendBy)
 	err = inStep("CreateExportTask", err)
 	switch {
 	case err == nil && response.TaskID != "":
@@ -182,14 +198,16 @@ func (t *exportTurn) make(ctx context.Context, request *CreateExportTaskRequest,
 	case err == nil, errors.Is(err, ErrOutcomeUnknown):
 		return t.find(ctx, next, err)
 	}
-	err = t.refused(ctx, next, err)
-	if ctx.Err() == nil && (sendCtx.Err() != nil || errors.Is(err, ErrThrottled)) {
+	err = t.withdraw(ctx, next, err)
+	isLate := sendCtx.Err() != nil || errors.Is(err, ErrThrottled) || errors.Is(err, errSignedTooLate)
+	if isLate && ctx.Err() == nil {
 		err = notSentError{err}
 	}
 	return found{}, err
 }
 
-// notSentError means that the quota gave a create no turn until its SendBy. The caller's own deadline may be later.
+// notSentError means that a request was not sent by its SendBy: the quota gave it no turn, or the machine was
+// suspended. The caller's own deadline may be later.
 type notSentError struct{ error }
 
 // freshBase returns the head of the list: the last reading if it is at most one lag old, or a new one.
@@ -206,14 +224,11 @@ func (t *exportTurn) freshBase(ctx context.Context) (exportBase, error) {
 	return reading.base(), nil
 }
 
-// refused ends an intent whose request was clearly refused, or not sent at all.
-func (t *exportTurn) refused(ctx context.Context, refused intent, why error) error {
-	t.head.close(refused)
+// withdraw removes an intent whose request was refused, or not sent at all. It returns why.
+func (t *exportTurn) withdraw(ctx context.Context, next intent, why error) error {
+	t.head.close(next)
 	if err := t.storeDetached(ctx); err != nil {
-		return fmt.Errorf("%w; forget the refused create: %w", why, err)
+		return fmt.Errorf("%w; withdraw the intent: %w", why, err)
 	}
 	return why
 }
-
-// expires returns when the service has ceased to accept the request of an intent.
-func (t *exportTurn) expires(sent intent) time.Time { return sent.SendBy.Add(t.expiry) }

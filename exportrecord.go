@@ -125,8 +125,10 @@ func decodeKeyRecord(data []byte) (*keyRecord, error) {
 		record.State == stateAmbiguous && record.Request != "":
 		return record, nil
 	}
-	return nil, errors.New("damaged: the state does not fit the content")
+	return nil, errStateMismatch
 }
+
+var errStateMismatch = errors.New("damaged: the state does not fit the content")
 
 func decodeHead(data []byte) (*journalHead, error) {
 	head := &journalHead{}
@@ -136,23 +138,42 @@ func decodeHead(data []byte) (*journalHead, error) {
 	if err := decodeRecord(kindHead, data, head); err != nil {
 		return nil, err
 	}
+	for _, i := range head.Open {
+		if i.Request == "" || i.At.IsZero() || i.SendBy.IsZero() {
+			return nil, errStateMismatch
+		}
+	}
 	return head, nil
 }
 
 // open returns the open intent of key, or nil.
 func (h *journalHead) open(key string) *intent {
-	for i := range h.Open {
-		if h.Open[i].Key == key {
-			return &h.Open[i]
-		}
+	return h.first(func(i intent) bool { return i.Key == key })
+}
+
+// find returns an open intent as the head has it.
+func (h *journalHead) find(wanted intent) *intent { return h.first(wanted.equals) }
+
+func (h *journalHead) first(matches func(intent) bool) *intent {
+	if at := slices.IndexFunc(h.Open, matches); at >= 0 {
+		return &h.Open[at]
 	}
 	return nil
 }
 
+// isAlone reports whether no other intent than this one is open.
+func (h *journalHead) isAlone(sent intent) bool {
+	return !slices.ContainsFunc(h.Open, func(i intent) bool { return !i.equals(sent) })
+}
+
 // close removes an intent.
 func (h *journalHead) close(closed intent) {
-	h.Open = slices.DeleteFunc(h.Open, func(i intent) bool { return i.Key == closed.Key && i.At.Equal(closed.At) })
+	h.Open = slices.DeleteFunc(h.Open, closed.equals)
 }
+
+// equals reports whether both are the same intent. One holder of the lock at a time stores intents, so their times
+// differ.
+func (i intent) equals(other intent) bool { return i.Key == other.Key && i.At.Equal(other.At) }
 
 // take notes that the task belongs to a create, and drops older notes that no reading needs any more: the list has shown
 // those tasks for long, and no open intent is as old.

@@ -8,13 +8,21 @@ import (
 	"time"
 )
 
+const (
+	// acceptedLags and lostLags are for how many lags the list is read for the task of a create.
+	acceptedLags = 10
+	lostLags     = 3
+	// minLag is the least pause between two readings.
+	minLag = 100 * time.Millisecond
+)
+
 // find reads the list until it shows the task of a create. lost is the error of the create, nil if it was accepted.
 func (t *exportTurn) find(ctx context.Context, sent intent, lost error) (found, error) {
 	lags := acceptedLags
 	if lost != nil {
 		lags = lostLags
 	}
-	task, candidates, err := t.search(ctx, sent, t.after(lags))
+	task, candidates, err := t.search(ctx, sent, t.after(lags), lost == nil)
 	switch {
 	case err != nil && lost != nil:
 		return found{}, fmt.Errorf("%w; find the new task: %w", lost, err)
@@ -32,8 +40,8 @@ func (t *exportTurn) find(ctx context.Context, sent intent, lost error) (found, 
 	return found{expires: t.expires(sent)}, t.absent(ctx, sent, lost)
 }
 
-// absent notes that the list does not show the task of a create. Without a key, that is the caller's error: lost, or
-// nil for a request that was accepted.
+// absent notes that the list does not show the task of a create. With a key it returns nil: the export goes on when
+// the create has expired. Without a key it returns lost, or an error of its own if the create was accepted.
 func (t *exportTurn) absent(ctx context.Context, sent intent, lost error) error {
 	if err := t.noteAbsent(ctx, sent); err != nil {
 		return outcomeUnknown{err}
@@ -47,20 +55,21 @@ func (t *exportTurn) absent(ctx context.Context, sent intent, lost error) error 
 	return lost
 }
 
-// search reads the list one lag from now, and then less and less often until a time. It returns the only task that was
-// created since the intent's base and is not another create's, or the candidates if they are several.
-func (t *exportTurn) search(ctx context.Context, sent intent, until time.Time) (*ExportTask, []ExportTask, error) {
+// search reads the list one lag from now, and then less and less often until a time. It returns the task that is the
+// intent's for certain. If there is none, it returns the tasks of which one may be. accepted reports whether the
+// service is known to have made a task.
+func (t *exportTurn) search(ctx context.Context, sent intent, until time.Time, accepted bool) (*ExportTask, []ExportTask, error) {
 	pause := max(t.lag, minLag)
 	for next := time.Now().Add(pause); ; next = earliest(time.Now().Add(pause), until) {
 		if err := pauseUntil(ctx, next); err != nil {
 			return nil, nil, err
 		}
 		last := !time.Now().Before(until)
-		candidates, err := t.candidates(ctx, sent)
+		candidates, whole, err := t.candidates(ctx, sent)
 		switch {
 		case err != nil:
 			return nil, nil, err
-		case len(candidates) == 1:
+		case len(candidates) == 1 && whole && (accepted || t.head.isAlone(sent)):
 			return &candidates[0], nil, nil
 		case len(candidates) > 1, last:
 			return nil, candidates, nil
@@ -81,12 +90,12 @@ func earliest(a, b time.Time) time.Time {
 	return b
 }
 
-// candidates reads the list. It returns the tasks that were created between the intent's base and its expiry, and are not
-// another create's.
-func (t *exportTurn) candidates(ctx context.Context, sent intent) ([]ExportTask, error) {
+// candidates reads the list. It returns the tasks that were created between the intent's base and its expiry, and do
+// not belong to another create. whole reports whether the reading shows all of them.
+func (t *exportTurn) candidates(ctx context.Context, sent intent) (tasks []ExportTask, whole bool, err error) {
 	reading, err := t.readHead(ctx, &sent.Base.Boundary)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	base := reading.base()
 	t.head.Base = &base
@@ -95,7 +104,7 @@ func (t *exportTurn) candidates(ctx context.Context, sent intent) ([]ExportTask,
 	return slices.DeleteFunc(reading.created(sent.Base), func(task ExportTask) bool {
 		tooLate := task.CreateTime.After(latest) && task.CreateTime.Before(now)
 		return tooLate || t.head.taken(task.TaskID)
-	}), nil
+	}), reading.whole, nil
 }
 
 // pauseUntil waits until a time, or returns the error for the end of ctx.

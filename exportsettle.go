@@ -22,9 +22,6 @@ func (t *exportTurn) settleOpen(ctx context.Context) error {
 		}
 	}
 	for _, left := range slices.Clone(t.head.Open) {
-		if t.now().Before(t.expires(left)) {
-			continue
-		}
 		if err := t.settleExpired(ctx, left); err != nil {
 			return err
 		}
@@ -32,25 +29,16 @@ func (t *exportTurn) settleOpen(ctx context.Context) error {
 	return nil
 }
 
-// settleAbandoned settles an intent that its creator left without a result: it died, or could not read the list. The lag
-// counts from now, since it may have sent its request a moment ago. Meanwhile other keys wait for the lock.
+// settleAbandoned settles an intent that its creator left without a result: it died, lost the lock, or could not read
+// the list. The lag counts from now, since the request may have been sent a moment ago. A creator that lost the lock
+// may send it until SendBy, so the list is read until one lag later. Meanwhile other keys wait for the lock.
 func (t *exportTurn) settleAbandoned(ctx context.Context, left intent) error {
-	if left.Key != "" {
-		record, err := t.loadKey(ctx, left.Key)
-		if err != nil {
-			return err
-		}
-		// A key with an open intent had no result before. So this one is the intent's, and only the head is behind.
-		if record.State != stateFree {
-			return t.finish(ctx, left, record.TaskID)
-		}
+	if done, err := t.finishRecorded(ctx, left); done || err != nil {
+		return err
 	}
-	// A creator that lost the lock with its connection may be alive, and send the request until SendBy.
-	until := t.after(lostLags)
-	if sendBy := t.after(1).Add(left.SendBy.Sub(t.now())); sendBy.After(until) {
-		until = sendBy
-	}
-	task, candidates, err := t.search(ctx, left, until)
+	// A wrong clock, here or at the creator, must not hold the lock for hours.
+	sendable := min(max(left.SendBy.Sub(t.now()), 0), createTime)
+	task, candidates, err := t.search(ctx, left, t.after(1).Add(sendable), false)
 	switch {
 	case err != nil:
 		return err
@@ -64,25 +52,40 @@ func (t *exportTurn) settleAbandoned(ctx context.Context, left intent) error {
 	return t.noteAbsent(ctx, left)
 }
 
-// settleExpired settles an intent whose request the service does not accept any more. A task that was created in the
-// meantime may be its or not; without one, its key is free.
+// settleExpired settles an intent whose request the service does not accept any more. Without a new task, its key is
+// free. A new task may be its or not. If the list cannot be read whole, the intent stays as it is.
 func (t *exportTurn) settleExpired(ctx context.Context, left intent) error {
-	candidates, err := t.candidates(ctx, left)
+	if t.now().Before(t.expires(left)) {
+		return nil
+	}
+	if done, err := t.finishRecorded(ctx, left); done || err != nil {
+		return err
+	}
+	candidates, whole, err := t.candidates(ctx, left)
 	switch {
 	case err != nil:
 		return err
+	case t.now().Before(t.expires(left)): // the reading has corrected a wrong clock
+		return nil
 	case len(candidates) > 0:
 		return t.storeAmbiguous(ctx, left, candidates)
+	case !whole:
+		return nil
 	}
 	return t.finish(ctx, left, "")
 }
 
-// checkRequest returns an error if next is for another request than the key's.
-func (i intent) checkRequest(next intent) error {
-	if i.Request != next.Request {
-		return invalid("ExportKey", next.Key, "belongs to another request")
+// finishRecorded removes an intent whose key has a result, and reports whether it has. A key with an open intent had
+// none before, so the result is the intent's, and its process died before it stored the head.
+func (t *exportTurn) finishRecorded(ctx context.Context, left intent) (done bool, err error) {
+	if left.Key == "" {
+		return false, nil
 	}
-	return nil
+	record, err := t.loadKey(ctx, left.Key)
+	if err != nil || record.State == stateFree {
+		return false, err
+	}
+	return true, t.finish(ctx, left, record.TaskID)
 }
 
 // assign stores the task of an intent: first for the key, so that a crash in between leaves an intent with a result.
@@ -114,12 +117,9 @@ func (t *exportTurn) storeAmbiguous(ctx context.Context, left intent, candidates
 	return t.finish(ctx, left, "")
 }
 
-// noteAbsent notes that the list does not show the task of an intent. Without a key, nothing waits for it.
+// noteAbsent notes that the list does not show the task of an intent. Only its expiry or an operator ends it then.
 func (t *exportTurn) noteAbsent(ctx context.Context, left intent) error {
-	if left.Key == "" {
-		return t.finish(ctx, left, "")
-	}
-	t.head.open(left.Key).Absent = true
+	t.head.find(left).Absent = true
 	return t.storeDetached(ctx)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 func (t *exportTurn) loadKey(ctx context.Context, key string) (*keyRecord, error) {
@@ -17,6 +18,21 @@ func (t *exportTurn) loadKey(ctx context.Context, key string) (*keyRecord, error
 	}
 	return record, nil
 }
+
+func (t *exportTurn) loadHead(ctx context.Context) (*journalHead, error) {
+	data, err := t.journal.Load(ctx, headName)
+	if err != nil {
+		return nil, err
+	}
+	head, err := decodeHead(data)
+	if err != nil {
+		return nil, fmt.Errorf("the journal's record %q: %w", headName, err)
+	}
+	return head, nil
+}
+
+// storeTime bounds the stores after a create, which go on after the end of the caller's context.
+const storeTime = 15 * time.Second
 
 // storeKey stores a key's record, also if ctx has ended: what is known by now must not be lost.
 func (t *exportTurn) storeKey(ctx context.Context, key string, record *keyRecord) error {

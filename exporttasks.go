@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"example.com/huaweicloud/cdn/internal/redact"
 )
@@ -87,15 +88,15 @@ func (c *CdnClient) getTask(ctx context.Context, op operation, taskID string) (*
 // without an error code. Errors are those of [CdnClient.ListExportTasks]. An error that wraps
 // [ErrOutcomeUnknown] leaves it open whether there is a task now; any other means that there is none.
 func (c *CdnClient) CreateExportTask(ctx context.Context, request *CreateExportTaskRequest) (*CreateExportTaskResponse, error) {
-	response, err := c.create(ctx, request)
+	response, err := c.create(ctx, request, time.Time{})
 	if err != nil {
 		return nil, fmt.Errorf("cdn: CreateExportTask: %w", err)
 	}
 	return response, nil
 }
 
-// create creates a task.
-func (c *CdnClient) create(ctx context.Context, request *CreateExportTaskRequest) (*CreateExportTaskResponse, error) {
+// create creates a task. Its request is not signed after signBy, unless that is zero.
+func (c *CdnClient) create(ctx context.Context, request *CreateExportTaskRequest, signBy time.Time) (*CreateExportTaskResponse, error) {
 	if request == nil {
 		return nil, invalid("request", nil, "must not be nil")
 	}
@@ -111,7 +112,7 @@ func (c *CdnClient) create(ctx context.Context, request *CreateExportTaskRequest
 		taskID, err = createdTaskID(text)
 		return err
 	}
-	got, err := c.do(ctx, operation{name: "CreateExportTask", method: http.MethodPost, body: body, decode: decode})
+	got, err := c.do(ctx, operation{name: "CreateExportTask", method: http.MethodPost, body: body, decode: decode, signBy: signBy})
 	if err != nil {
 		return nil, got.withOutcome(err)
 	}

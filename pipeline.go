@@ -2,6 +2,7 @@ package cdn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -34,7 +35,10 @@ func newPipeline(o *options, clock *clock, pacer *pace.Pacer) handler {
 	return retrying(o.retryPolicy, &retry.Budget{}, o.logger, next)
 }
 
-// signing signs the request of the next attempt.
+// errSignedTooLate is the error of a request whose turn to be signed came after operation.signBy.
+var errSignedTooLate = errors.New("the time to send the request is over")
+
+// signing signs the request of the next attempt. It does not sign after operation.signBy.
 func signing(keys *credentialSource, clock *clock, next handler) handler {
 	return func(ctx context.Context, c *call) error {
 		c.sent = false
@@ -42,11 +46,16 @@ func signing(keys *credentialSource, clock *clock, next handler) handler {
 		if err != nil {
 			return err
 		}
+		now := clock.nowFor(c).Round(0) // by the wall clock: the monotonic one may stand still while a machine is suspended
+		if !c.signBy.IsZero() && now.After(c.signBy) {
+			c.sent, c.response = false, nil
+			return errSignedTooLate
+		}
 		req := c.newRequest()
 		if credentials.domainID != "" {
 			req.Header.Set("X-Domain-Id", credentials.domainID)
 		}
-		if err := credentials.signer.sign(req, clock.nowFor(c)); err != nil {
+		if err := credentials.signer.sign(req, now); err != nil {
 			return err
 		}
 		c.keys, c.request = credentials, req
