@@ -18,15 +18,14 @@ type session struct {
 }
 
 // settings are those of a session that holds a lock. The server must end it soon after its client's machine or network
-// has died, and at no other time. A commit that is reported must be durable.
+// has died, and at no other time. A commit that is reported must be durable. transaction_timeout is PostgreSQL 17's.
 const settings = `SELECT
 	set_config('tcp_keepalives_idle', '15', false),
 	set_config('tcp_keepalives_interval', '5', false),
 	set_config('tcp_keepalives_count', '3', false),
 	set_config('client_connection_check_interval', '5s', false),
-	set_config('statement_timeout', '0', false),
-	set_config('lock_timeout', '0', false),
-	set_config('idle_session_timeout', '0', false),
+	(SELECT count(set_config(name, '0', false)) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout',
+		'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')),
 	set_config('default_transaction_read_only', 'off', false),
 	set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
 		ELSE current_setting('synchronous_commit') END, false)`
@@ -74,8 +73,8 @@ const holds = `EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid 
 	AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 	AND classid::bigint = ($1::bigint >> 32) & 4294967295 AND objid::bigint = $1::bigint & 4294967295 AND objsubid = 1)`
 
-// lock sets up the session and waits for the lock. A new session holds none, so a backend that holds it has another client as well: a lock
-// is granted to its own backend a second time.
+// lock sets up the session and waits for the lock. A new session holds none, so a backend that holds it has another
+// client as well: a lock is granted to its own backend a second time.
 func (s *session) lock(ctx context.Context) error {
 	if err := s.prepare(ctx); err != nil {
 		return err
