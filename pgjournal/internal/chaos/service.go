@@ -45,6 +45,9 @@ func requestOf(key int) *cdn.CreateExportTaskRequest {
 	}
 }
 
+// nameOf returns the name of a key in the journal.
+func nameOf(key int) string { return fmt.Sprint("day/", key) }
+
 func fileOf(folder string, key int) string {
 	return filepath.Join(folder, "files", fmt.Sprintf("%d.csv", key))
 }

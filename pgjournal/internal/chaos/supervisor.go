@@ -21,11 +21,12 @@ import (
 
 // supervisor starts workers, and kills them until it has killed enough.
 type supervisor struct {
-	folder  string
-	limit   int // kills
-	verbose bool
-	server  *cdntest.Server
-	db      *pgtest.Server // nil for a journal in a folder
+	limit    int           // kills
+	cutEvery time.Duration // how often, on average, a connection is cut
+	verbose  bool
+	folder   string
+	server   *cdntest.Server
+	db       *pgtest.Server // nil for a journal in a folder
 
 	mu     sync.Mutex
 	starts int
@@ -33,20 +34,20 @@ type supervisor struct {
 	cuts   int            // connections to PostgreSQL that were cut
 }
 
-func newSupervisor(folder string, kills int, postgres bool) (*supervisor, error) {
-	s := &supervisor{folder: folder, limit: kills, server: newService(), atStep: make(map[string]int)}
+// open starts the service, and the server of a journal in PostgreSQL.
+func (s *supervisor) open(folder string, postgres bool) (err error) {
+	s.folder, s.atStep, s.server = folder, make(map[string]int), newService()
 	for _, name := range []string{"files", "journal"} {
 		if err := os.Mkdir(filepath.Join(folder, name), 0o700); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if postgres {
-		var err error
 		if s.db, err = pgtest.Start(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
 func (s *supervisor) close() error {
@@ -156,14 +157,14 @@ func (s *supervisor) runWorker(ctx context.Context) (done bool, err error) {
 	return false, err
 }
 
-// cutConnections ends the session that holds the journal's lock every 4 to 12 s. It takes some seconds to settle what is
-// left of a create, and the next holder begins anew if it loses its connection meanwhile.
+// cutConnections ends the session that holds the journal's lock again and again. A turn takes one lag at least, and the
+// next holder begins anew if it loses its connection meanwhile.
 func (s *supervisor) cutConnections(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Duration(4+rand.IntN(8)) * time.Second):
+		case <-time.After(s.cutEvery/2 + rand.N(s.cutEvery)):
 		}
 		conn, err := pgx.Connect(ctx, s.db.URL)
 		if err != nil {

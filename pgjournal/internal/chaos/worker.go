@@ -24,6 +24,8 @@ const (
 	envJob = "CHAOS_JOB"
 	// exitFailed is the status of a worker that met an error which no key may have.
 	exitFailed = 3
+	// expiry is how long a lost create may be accepted.
+	expiry = 2 * time.Second
 	// parallel is how many keys a worker exports at a time.
 	parallel = 3
 )
@@ -62,7 +64,7 @@ func (j *job) do(ctx context.Context) error {
 		cdn.WithAKSK(j.AK, j.SK), cdn.WithEndpoint(j.Endpoint), cdn.WithPollInterval(100*time.Millisecond, time.Second),
 		cdn.WithRetryPolicy(cdn.RetryPolicy{MinBackoff: 50 * time.Millisecond, MaxBackoff: time.Second}),
 		cdn.WithHTTPClient(&http.Client{Transport: killingTransport{killer, http.DefaultTransport}}),
-		cdn.WithJournal(killingJournal{killer, records}), cdn.WithListLag(clientLag), cdn.WithLostCreateExpiry(2*time.Second))
+		cdn.WithJournal(killingJournal{killer, records}), cdn.WithListLag(clientLag), cdn.WithLostCreateExpiry(expiry))
 	if err != nil {
 		return err
 	}
@@ -113,20 +115,24 @@ func (j *job) openJournal(ctx context.Context) (cdn.Journal, error) {
 	}
 }
 
-// export exports a key until it has a file. What a key may not have ends it: an ambiguous task, another request, a task that
-// is gone.
+// export exports a key until it has a file, and settles it if it is ambiguous. What a key may not have ends it: another
+// request, or a task that is gone.
 func (j *job) export(ctx context.Context, client *cdn.CdnClient, key int) error {
 	path := fileOf(j.Folder, key)
 	for {
 		if _, err := os.Stat(path); err == nil {
 			return nil
 		}
-		_, err := client.ExportFile(ctx, requestOf(key), path, cdn.WithExportKey(fmt.Sprint("day/", key)))
+		_, err := client.ExportFile(ctx, requestOf(key), path, cdn.WithExportKey(nameOf(key)))
 		if err != nil && j.Verbose {
 			fmt.Fprintf(os.Stderr, "worker %d: key %d: %v\n", os.Getpid(), key, err)
 		}
 		switch {
-		case errors.Is(err, cdn.ErrAmbiguousExport), errors.Is(err, cdn.ErrInvalidParameter), errors.Is(err, cdn.ErrTaskNotFound):
+		case errors.Is(err, cdn.ErrAmbiguousExport):
+			if err := j.settle(ctx, client, key); err != nil {
+				return err
+			}
+		case errors.Is(err, cdn.ErrInvalidParameter), errors.Is(err, cdn.ErrTaskNotFound):
 			return err
 		}
 	}
