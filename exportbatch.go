@@ -109,9 +109,9 @@ func (b *batch) isDue(now time.Time) bool {
 	return b != nil && !b.settleAt.IsZero() && !now.Before(b.settleAt)
 }
 
-// settle ends the claims that a reading decides which began at a time. It proves nothing unless it is deep, that is,
-// shows all that is new, nor if the list, which has total tasks now, grew by more than it shows.
-func (b *batch) settle(began time.Time, deep bool, total int, lag time.Duration) {
+// settle ends the claims that a reading decides. began is when the reading began, and total how many tasks the list has
+// now. The reading proves nothing unless it showsAllNew, nor if the list grew by more than it shows.
+func (b *batch) settle(began time.Time, showsAllNew bool, total int, lag time.Duration) {
 	if !b.settleAt.After(began) {
 		b.settleAt = time.Time{}
 	}
@@ -123,7 +123,7 @@ func (b *batch) settle(began time.Time, deep bool, total int, lag time.Duration)
 		return
 	}
 	last := b.claims[len(b.claims)-1].accepted
-	switch isAll := deep && total-b.total <= len(b.created)+len(b.named); {
+	switch isAll := showsAllNew && total-b.total <= len(b.created)+len(b.named); {
 	case k == len(b.created) && isAll && !b.isUnsure():
 		for i, c := range b.claims[:k] {
 			c.end(&b.created[i].task, nil)
@@ -210,12 +210,20 @@ func (p *poller) settleBy(began time.Time) {
 	if b == nil {
 		return
 	}
-	deep := p.known.low == movinglist.NoStamp || p.known.low < b.depth
-	b.settle(began, deep, p.known.total, p.lag)
+	b.settle(began, p.showsAllNew(b), p.known.total, p.lag)
 	if len(b.claims) == 0 && !b.inFlight {
 		b.notify()
 		p.batch = nil
 	}
+}
+
+// showsAllNew reports whether the last reading went down to what the batch began with. Pages of one row cannot overlap,
+// so a task may move past them unseen. The caller holds the lock.
+func (p *poller) showsAllNew(b *batch) bool {
+	if p.rounds.pageLen == 1 && p.rounds.end > 1 {
+		return false
+	}
+	return p.known.low == movinglist.NoStamp || p.known.low < b.depth
 }
 
 // pacedBaseAge is how old the base of a batch may be while requests wait for the quota.
