@@ -217,3 +217,43 @@ func TestExport_edited_head(t *testing.T) {
 		})
 	}
 }
+
+// shortTurns is a journal whose lock is lost some time after it was taken, as that of a session which is cut.
+type shortTurns struct {
+	Journal
+	lasts time.Duration
+	until time.Time
+}
+
+func (s *shortTurns) Lock(ctx context.Context) (func(), error) {
+	unlock, err := s.Journal.Lock(ctx)
+	s.until = time.Now().Add(s.lasts)
+	return unlock, err
+}
+
+func (s *shortTurns) Store(ctx context.Context, key string, record []byte) error {
+	if time.Now().After(s.until) {
+		return errJournal
+	}
+	return s.Journal.Store(ctx, key, record)
+}
+
+// Turns that last for little more than two lags are enough to settle what a dead process left, and to export.
+func TestExport_short_turns(t *testing.T) {
+	testJournaled(t, servicemodel.Knobs{}, func(t *testing.T, j *journaled) {
+		j.killBeforeCreate("daily")
+		client := j.process.newClient(t, WithJournal(&shortTurns{Journal: j.process.journal, lasts: 13 * time.Second}))
+		start := time.Now()
+		for _, key := range []string{"other", "daily"} {
+			for {
+				_, err := client.Export(t.Context(), requestOf(key), WithExportKey(key))
+				if err == nil {
+					break
+				}
+				require.ErrorIs(t, err, errJournal)
+				require.Less(t, time.Since(start), 20*time.Minute)
+			}
+			require.Len(t, j.owned(key), 1)
+		}
+	})
+}
