@@ -46,13 +46,14 @@ func newExportOptions(opts []ExportOption) (*exportOptions, error) {
 	return o, nil
 }
 
-// WithExportKey makes the export the one of this key, for a client with [WithJournal]: the first call with the key creates a
-// task, and each later one, in whichever process and at whatever time, waits for that same task. A key is UTF-8 text
-// without control characters of at most 500 bytes, such as "traffic/2026-11-26".
+// WithExportKey gives the export a key. The client needs [WithJournal]. The first call with a key creates a task. Each
+// later call with it, in any process of the journal and at any time, waits for that same task. A key is UTF-8 text of 1
+// to 500 bytes without control characters, such as "traffic/2026-11-26".
 //
-// The same key with another request is [ErrInvalidParameter]. A key whose task cannot be told from others is
-// [ErrAmbiguousExport] until [CdnClient.SettleExport] says which it is. A task that failed, or that the service has
-// removed, remains the key's: [CdnClient.SettleExport] frees the key. Several accounts need several journals.
+// The same key with another request is [ErrInvalidParameter]. The error wraps [ErrAmbiguousExport] if the list does not
+// prove which task is the key's, until [CdnClient.SettleExport] says so. If a create of the key was lost, the call waits
+// until the service accepts that request no longer; if ctx ends first, the error wraps [ErrOutcomeUnknown]. A task that
+// failed, or that the service has removed, remains the key's until [CdnClient.SettleExport] frees the key.
 func WithExportKey(key string) ExportOption {
 	return func(o *exportOptions) error {
 		switch {
@@ -66,13 +67,13 @@ func WithExportKey(key string) ExportOption {
 	}
 }
 
-// WithJournal makes [WithExportKey] possible. All exports of the client then take turns at creating and finding their tasks
-// with those of the other clients on the same journal, those without a key too: each holds the journal's lock for about
-// the time of [WithListLag]. So a new task in the list is known to be the export's.
+// WithJournal sets the journal for [WithExportKey]. A journal serves one account. All exports of its clients, also those
+// without a key, create and find their tasks one after the other: each holds the journal's lock for about the time of
+// [WithListLag]. So the only new task in the list is the export's.
 //
-// Exports that are made past the journal (in the console, by other programs, with [CdnClient.CreateExportTask]) remain
-// possible. At the same moment as an export of the journal they make it ambiguous. If the export's own response was lost
-// and its request too, such a task may be taken for its own.
+// Tasks can still be created past the journal: in the console, by other programs, with [CdnClient.CreateExportTask].
+// Such a task makes an export ambiguous that creates its own at the same moment. If the create of that export is lost,
+// the export may take such a task for its own.
 func WithJournal(journal Journal) Option {
 	return func(o *options) error {
 		if journal == nil {
@@ -83,9 +84,9 @@ func WithJournal(journal Journal) Option {
 	}
 }
 
-// WithLostCreateExpiry sets how long the service may accept a request whose response was lost. An export with a key
-// creates no other task before. The default is 15 minutes: the service refuses older signatures. A shorter time is for
-// tests against a service of their own.
+// WithLostCreateExpiry sets how long after its signature the service may accept a request. After a lost create, a key
+// gets no other task before. The default is 15 minutes: the service refuses older signatures. Add as much as the clock
+// of a machine may be ahead of the service's. A shorter time is for tests against a service of their own.
 func WithLostCreateExpiry(expiry time.Duration) Option {
 	return func(o *options) error {
 		if expiry <= 0 {
@@ -114,12 +115,13 @@ func (c *CdnClient) exportOnce(ctx context.Context, request *CreateExportTaskReq
 	return c.awaitCreated(ctx, found.task.TaskID, found.task)
 }
 
-// SettleExport says which task is the one of key: an operator's decision after [ErrAmbiguousExport]. An empty taskID says
-// that there is none; the next export with the key then creates one, so be sure that no task or request of it is left. It
-// also frees a key whose task has failed or was removed, or whose request is another one now.
+// SettleExport stores which task is the one of key: an operator's decision after [ErrAmbiguousExport]. An empty taskID
+// frees the key, also from a task that failed or was removed, or from another request. The next export with the key
+// then creates a task, so be sure that no task or request of the key is left. After an error the same call can be
+// repeated.
 //
-// Errors wrap [ErrInvalidParameter] if the client has no journal, or if the journal does not know the key or knows the
-// task as another key's; [ErrTaskNotFound] if the service does not know the task.
+// Errors wrap [ErrInvalidParameter] if the client has no journal, if the journal does not know the key, or if the task
+// is known to be another export's. They wrap [ErrTaskNotFound] if the service does not know the task.
 func (c *CdnClient) SettleExport(ctx context.Context, key, taskID string) error {
 	if err := c.settleExport(ctx, key, taskID); err != nil {
 		return fmt.Errorf("cdn: SettleExport: %w", err)

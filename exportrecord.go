@@ -78,7 +78,7 @@ type intent struct {
 	At     time.Time  `json:"at"`
 	SendBy time.Time  `json:"send_by"`
 	Base   exportBase `json:"base"`
-	// Absent reports that the list did not show the task after the lag. Then only its expiry ends the intent.
+	// Absent reports that the list did not show the task after the lag. Only the expiry or an operator ends the intent.
 	Absent bool `json:"absent,omitempty"`
 }
 
@@ -97,8 +97,8 @@ func (r *CreateExportTaskRequest) fingerprint() (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// decodeRecord reads a record of this kind. It refuses what another release or program has written: a record that is
-// taken for less than it is would free its key.
+// decodeRecord decodes a record of this kind. A record of a newer release or of another program is an error: half
+// understood, it could free its key.
 func decodeRecord(kind string, data []byte, record any) error {
 	var form recordForm
 	err := json.Unmarshal(data, &form)
@@ -175,8 +175,8 @@ func (h *journalHead) close(closed intent) {
 // differ.
 func (i intent) equals(other intent) bool { return i.Key == other.Key && i.At.Equal(other.At) }
 
-// take notes that the task belongs to a create, and drops older notes that no reading needs any more: the list has shown
-// those tasks for long, and no open intent is as old.
+// take notes that the task belongs to a create. It drops older notes that no reading needs any more: the bases of later
+// creates have those tasks, and no open intent is as old.
 func (h *journalHead) take(taskID string, now time.Time, keep time.Duration) {
 	oldest := now
 	for _, i := range h.Open {

@@ -49,7 +49,7 @@ func (d *Dir) Store(ctx context.Context, key string, record []byte) error {
 	if err := writeFile(path, encode(key, record)); err != nil {
 		return fmt.Errorf("journal: store: %w", err)
 	}
-	// An export begins after Store. A lock that was lost during it excludes nobody from the same export.
+	// An export begins after Store. If the lock was lost meanwhile, another process may begin the same one.
 	if err := d.checkHeld(); err != nil {
 		return fmt.Errorf("journal: store: %w", err)
 	}

@@ -99,7 +99,7 @@ func (c *cutter) serve(client net.Conn) {
 		}
 		cut, delivered := c.isCut()
 		if cut {
-			_ = client.Close() // the response finds nobody
+			_ = client.Close() // the response is lost
 		}
 		if !cut || delivered {
 			if _, err := server.Write(message[:n]); err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// ErrPooler means that one session's statements do not all run on one backend of the server, which no other client
-// uses meanwhile: a pooler in transaction or statement mode lies between. There, a session's lock excludes nobody.
+// ErrPooler means that the statements of one session run on several backends of the server, or share theirs with another
+// client: a pooler in transaction or statement mode lies between. There, a session's lock does not exclude others.
 var ErrPooler = errors.New("a connection pooler in transaction mode is in use; connect to PostgreSQL directly, or through a pool in session mode")
 
 // refusePooler returns ErrPooler if the backend of s changes, or if a second session gets the same one. Each step
