@@ -169,6 +169,7 @@ type store struct {
 	policy       RetryPolicy
 	insecureHTTP bool
 	logger       *slog.Logger
+	observer     Observer
 }
 
 func newStore(o *options) *store {
@@ -177,6 +178,7 @@ func newStore(o *options) *store {
 		policy:       o.retryPolicy,
 		insecureHTTP: o.insecureHTTP,
 		logger:       o.logger.With(slog.String("operation", storeOperation)),
+		observer:     o.observer,
 	}
 }
 
@@ -200,6 +202,7 @@ func (s *store) config(endpoint *url.URL, opts []DownloadOption) (transfer.Confi
 		AttemptTimeout: s.policy.AttemptTimeout,
 		Loopback:       isLoopback(endpoint.Hostname()),
 		InsecureHTTP:   s.insecureHTTP,
+		OnRequest:      s.observer.download,
 		Link:           options.link,
 	}
 	if report := options.progress; report != nil {

@@ -3,37 +3,44 @@ package cdn
 import (
 	"errors"
 	"time"
+
+	"example.com/huaweicloud/cdn/internal/transfer"
 )
 
-// Observer is told what a client does, for metrics; see [WithObserver]. Functions that are nil are not called.
-// The others are called by the goroutine that does the work, from several at once: they must be fast, safe for
-// concurrent use, and must not call the client.
+// Observer has functions that a client calls, for metrics; see [WithObserver]. A nil function is not called. The
+// goroutine that does the work calls them, several at the same time. They must be fast and safe for concurrent use, and
+// must not call the client.
 type Observer struct {
-	// Request is called after each request, to the service and, with the operation Download, to the store.
+	// Request is called after each request to the service, and after each request of a download to the object store.
 	Request func(RequestEvent)
-	// ExportCreated is called when an export's task is known, before the wait for it begins.
+	// ExportCreated is called when the task of an export is known, before the wait for it begins.
 	ExportCreated func(ExportEvent)
-	// ExportDone is called when an Export or ExportFile returns, whatever the outcome.
+	// ExportDone is called when an Export or ExportFile returns, after a failure too.
 	ExportDone func(ExportEvent)
 }
 
 // RequestEvent describes one request that was sent.
 type RequestEvent struct {
-	// Operation is the name of the call, such as ListExportTasks.
+	// Operation is the name of the call, such as ListExportTasks. It is Download for a request to the object store.
 	Operation string
-	// Attempt counts the requests of the call, from 1.
+	// Attempt counts the requests of the call, from 1. For a download, it counts the requests to the object store.
 	Attempt int
-	// StatusCode is the HTTP status; 0 if no response came.
+	// StatusCode is the HTTP status; 0 if no response came. A redirect of the object store is followed within one
+	// request, and the status is that of the last response.
 	StatusCode int
-	// ErrorCode is the service's code, such as CDN.0001; empty if it sent none.
+	// ErrorCode is the code of the service, such as CDN.0001, or of the object store, such as AccessDenied. It is
+	// empty if the response has none.
 	ErrorCode string
 	// Throttled reports whether the request was refused for the account's quota.
 	Throttled bool
-	// Duration is the time from sending to the end of the response.
+	// Bytes is how many bytes of a file were written; 0 for requests to the service.
+	Bytes int64
+	// Duration is the time from sending to the end of the response. For a download, that includes the time of the
+	// writes to the file.
 	Duration time.Duration
 	// QuotaWait is how long the request waited for its turn under the quota before it was sent.
 	QuotaWait time.Duration
-	// Err is nil after a success.
+	// Err is the failure of the request; nil after a success.
 	Err error
 }
 
@@ -41,15 +48,15 @@ type RequestEvent struct {
 type ExportEvent struct {
 	// Key is the key of [WithExportKey], or empty.
 	Key string
-	// TaskID is the export's task; empty if it is not known.
+	// TaskID is the id of the export's task; empty if it is not known.
 	TaskID string
-	// Duration is the time since Export was called.
+	// Duration is the time since Export or ExportFile was called.
 	Duration time.Duration
-	// Err is nil in ExportCreated and after a success.
+	// Err is the error that the method returns; nil in ExportCreated and after a success.
 	Err error
 }
 
-// WithObserver has the client report to observer. A later WithObserver replaces it.
+// WithObserver makes the client call the functions of observer. A later WithObserver replaces it.
 func WithObserver(observer Observer) Option {
 	return func(o *options) error {
 		o.observer = observer
@@ -71,6 +78,22 @@ func (o *Observer) request(c *call, duration time.Duration, err error) {
 	}
 	var response *APIError
 	if errors.As(err, &response) {
+		event.ErrorCode = response.ErrorCode
+	}
+	o.Request(event)
+}
+
+// download reports a request to the object store.
+func (o *Observer) download(r transfer.Request) {
+	if o.Request == nil {
+		return
+	}
+	event := RequestEvent{Operation: storeOperation, Attempt: r.Attempt, StatusCode: r.StatusCode, Bytes: r.Bytes, Duration: r.Duration}
+	if r.Err != nil {
+		event.Err = ofTransfer(&transfer.Error{Cause: r.Err})
+	}
+	var response *APIError
+	if errors.As(event.Err, &response) {
 		event.ErrorCode = response.ErrorCode
 	}
 	o.Request(event)

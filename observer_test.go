@@ -1,6 +1,8 @@
 package cdn_test
 
 import (
+	"io"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -13,7 +15,7 @@ import (
 	"example.com/huaweicloud/cdn/journal"
 )
 
-// exportEvents collects what an observer is told about exports.
+// exportEvents collects the events of exports.
 type exportEvents struct {
 	mu      sync.Mutex
 	created []cdn.ExportEvent
@@ -86,4 +88,82 @@ func TestObserver_failed_export(t *testing.T) {
 	require.Equal(t, exportErr, e.done[0].Err)
 	require.Equal(t, fileErr, e.done[1].Err)
 	require.Empty(t, e.done[1].TaskID)
+}
+
+// requestEvents returns an observer that collects the requests of downloads.
+func requestEvents() (cdn.Option, func() []cdn.RequestEvent) {
+	var mu sync.Mutex
+	var events []cdn.RequestEvent
+	observe := cdn.WithObserver(cdn.Observer{Request: func(event cdn.RequestEvent) {
+		mu.Lock()
+		defer mu.Unlock()
+		if event.Operation == "Download" {
+			events = append(events, event)
+		}
+	}})
+	return observe, func() []cdn.RequestEvent {
+		mu.Lock()
+		defer mu.Unlock()
+		return events
+	}
+}
+
+func TestObserver_download_reports_each_request(t *testing.T) {
+	const content = "domain,flux\n"
+	requests := 0
+	observe, events := requestEvents()
+	client, id := storeOf(t, func(w http.ResponseWriter, _ *http.Request) {
+		if requests++; requests == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, "<Error><Code>SlowDown</Code><Message>busy</Message></Error>")
+			return
+		}
+		_, _ = io.WriteString(w, content)
+	}, observe)
+	_, err := client.Download(t.Context(), id, io.Discard)
+	require.NoError(t, err)
+
+	got := events()
+	require.Len(t, got, 2)
+	var response *cdn.APIError
+	require.ErrorAs(t, got[0].Err, &response)
+	require.Equal(t, "Download", response.Operation)
+	require.Positive(t, got[0].Duration)
+	require.Positive(t, got[1].Duration)
+	got[0].Err, got[0].Duration, got[1].Duration = nil, 0, 0
+	require.Equal(t, []cdn.RequestEvent{
+		{Operation: "Download", Attempt: 1, StatusCode: 503, ErrorCode: "SlowDown"},
+		{Operation: "Download", Attempt: 2, StatusCode: 200, Bytes: int64(len(content))},
+	}, got)
+}
+
+func TestObserver_download_failures(t *testing.T) {
+	for name, test := range map[string]struct {
+		serve  http.HandlerFunc
+		status int
+		bytes  int64
+		is     error
+	}{
+		"no response": {serve: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, is: io.EOF},
+		"malformed": {
+			serve:  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusPartialContent) },
+			status: 206, is: cdn.ErrMalformedResponse,
+		},
+		"body cut short": {serve: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "10")
+			_, _ = io.WriteString(w, "12345")
+		}, status: 200, bytes: 5, is: io.ErrUnexpectedEOF},
+	} {
+		t.Run(name, func(t *testing.T) {
+			observe, events := requestEvents()
+			client, id := storeOf(t, test.serve, observe)
+			_, err := client.Download(t.Context(), id, io.Discard)
+			require.Error(t, err)
+			first := events()[0]
+			require.Equal(t, test.status, first.StatusCode)
+			require.Equal(t, test.bytes, first.Bytes)
+			require.ErrorIs(t, first.Err, test.is)
+			require.NotContains(t, first.Err.Error(), "s3cret")
+		})
+	}
 }

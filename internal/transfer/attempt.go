@@ -34,6 +34,9 @@ func (d *download) attempt(ctx context.Context) error {
 		err = cause
 	}
 	d.log(ctx, err, d.written-before, time.Since(start))
+	if d.OnRequest != nil {
+		d.OnRequest(Request{d.attempts, d.status, d.written - before, time.Since(start), err})
+	}
 	return err
 }
 

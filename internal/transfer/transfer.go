@@ -31,6 +31,8 @@ type Config struct {
 	AttemptTimeout time.Duration
 	// Loopback allows links to this machine, also without encryption.
 	Loopback bool
+	// OnRequest is called after each request to the store. It may be nil.
+	OnRequest func(Request)
 	// InsecureHTTP allows links without encryption to any other machine.
 	InsecureHTTP bool
 	// Link is the first link; nil for the source's. The source is asked if Link is refused or expired.
