@@ -22,7 +22,7 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// stubTransport answers every request with the same page, in the process.
+// stubTransport sends the same page to each request, in the process.
 type stubTransport struct {
 	page   []byte
 	header http.Header
@@ -47,8 +47,8 @@ func (s *stubTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// BenchmarkListExportTasks is one call but for the network, ours and the official SDK's. The official
-// one gets pages that it can read: task names that are strings. A page of 1,000 is more than the API allows.
+// BenchmarkListExportTasks measures one call without a network, of this package and of the official SDK. The pages have
+// task names that the official SDK can read, that is strings. A page of 1,000 is larger than the API allows.
 func BenchmarkListExportTasks(b *testing.B) {
 	for _, tasks := range []int{10, 100, 1000} {
 		transport := newStubTransport(tasks)
@@ -79,7 +79,7 @@ func BenchmarkListExportTasks(b *testing.B) {
 	}
 }
 
-// BenchmarkNewCdnClient is what a client costs before it is used.
+// BenchmarkNewCdnClient measures a client that sends nothing.
 func BenchmarkNewCdnClient(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
@@ -89,9 +89,8 @@ func BenchmarkNewCdnClient(b *testing.B) {
 	}
 }
 
-// BenchmarkProgram builds a program that lists a page, with this package and with the official SDK, and
-// says how large it is; also with the official SDK and a fixed region, that is without the overrides of
-// regions and the YAML reader that they need.
+// BenchmarkProgram reports the size of a program that lists a page, with this package and with the official SDK. The
+// third program has the official SDK without overrides of regions, which need a YAML reader.
 func BenchmarkProgram(b *testing.B) {
 	for _, program := range []struct{ name, folder, tags string }{
 		{"ours", "ours", ""},
@@ -116,7 +115,7 @@ func BenchmarkProgram(b *testing.B) {
 	}
 }
 
-// loopback is a server on this machine that gives the stub's page to whoever asks.
+// loopback returns the address of a server on this machine that sends the page of the stub.
 func loopback(b *testing.B, tasks int) string {
 	b.Helper()
 	stub := newStubTransport(tasks)
@@ -128,7 +127,7 @@ func loopback(b *testing.B, tasks int) string {
 	return srv.URL
 }
 
-// bareList is the same call as a program would write it: no signature, and encoding/json.
+// bareList makes the same call with net/http and encoding/json, without a signature.
 func bareList(client *http.Client, endpoint string) (int, error) {
 	resp, err := client.Get(endpoint + "/v1/cdn/statistics/export-tasks?limit=10")
 	if err != nil {
@@ -150,7 +149,7 @@ func bareList(client *http.Client, endpoint string) (int, error) {
 	return len(page.Data), err
 }
 
-// BenchmarkLoopback is one call over a socket, and the same without this package.
+// BenchmarkLoopback measures one call over a socket, with and without this package.
 func BenchmarkLoopback(b *testing.B) {
 	endpoint := loopback(b, 10)
 	b.Run("ours", func(b *testing.B) {
@@ -178,8 +177,7 @@ func BenchmarkLoopback(b *testing.B) {
 	})
 }
 
-// BenchmarkGoroutines is the rate of one client from one goroutine and from many: a call is an
-// operation in both.
+// BenchmarkGoroutines measures the calls of one client from 1 and from 64 goroutines. One operation is one call.
 func BenchmarkGoroutines(b *testing.B) {
 	endpoint := loopback(b, 10)
 	client, err := cdn.NewCdnClient(cdn.WithAKSK("ak", "sk"), cdn.WithEndpoint(endpoint))
@@ -207,7 +205,7 @@ func BenchmarkGoroutines(b *testing.B) {
 	}
 }
 
-// BenchmarkDownload is a file of 256 MiB over a socket, and io.Copy of the same.
+// BenchmarkDownload measures a file of 256 MiB over a socket, with this package and with io.Copy.
 func BenchmarkDownload(b *testing.B) {
 	const size = 256 << 20
 	chunk := make([]byte, 1<<20)
@@ -252,7 +250,7 @@ func BenchmarkDownload(b *testing.B) {
 	})
 }
 
-// generatedList is a transport that has a list of any length, each task newer than the one after it.
+// generatedList is a transport with a list of any length. Each task is newer than the one after it.
 type generatedList struct{ tasks int }
 
 func (l generatedList) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -273,7 +271,7 @@ func (l generatedList) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Body: io.NopCloser(bytes.NewReader(page)), ContentLength: int64(len(page)), Request: req}, nil
 }
 
-// BenchmarkExportTasks reads whole lists; the time of a task is the same however many there are.
+// BenchmarkExportTasks reads whole lists. It reports the time of one task, which does not depend on the length.
 func BenchmarkExportTasks(b *testing.B) {
 	for _, tasks := range []int{10_000, 100_000, 1_000_000} {
 		b.Run(strconv.Itoa(tasks), func(b *testing.B) {

@@ -37,18 +37,18 @@ type operation struct {
 // idempotent reports whether the operation may be sent again after the service has seen it.
 func (op *operation) idempotent() bool { return op.method == http.MethodGet }
 
-// call is an operation on its way through the pipeline, and what the handlers note of it.
+// call is an operation in the pipeline, with the state that its handlers share.
 type call struct {
 	operation
 	url       *url.URL
 	userAgent string
 
-	requests int // sent for this call
-	// offset is what the service's clock is ahead of the local one, for this call only; nil for the client's.
+	requests int // number of requests sent
+	// offset is the correction of the clock for this call only; nil for the client's.
 	offset *time.Duration
 	// keys signed the last request.
 	keys credentials
-	// request is signed and not sent yet.
+	// request is signed and about to be sent.
 	request *http.Request
 	// sent reports whether the service may have received the last request.
 	sent bool
@@ -56,11 +56,11 @@ type call struct {
 	response *response
 	// waited is how long the last request waited for its turn under the quota.
 	waited time.Duration
-	// waitsUntil ends the call's waits for the quota; zero before the first.
+	// waitsUntil is the deadline of all waits for the quota; zero before the first wait.
 	waitsUntil time.Time
 	// previous is the failure that the last retry followed.
 	previous error
-	// secrets must not get into errors and logs: the last signature and the security token.
+	// secrets are redacted in errors and logs: the last signature and the security token.
 	secrets []string
 }
 
@@ -119,12 +119,12 @@ func (b *body) Read(p []byte) (int, error) {
 // Close does nothing.
 func (b *body) Close() error { return nil }
 
-// metadata returns what the response says beside its content.
+// metadata returns the metadata of the response.
 func (c *call) metadata() ResponseMetadata {
 	return ResponseMetadata{StatusCode: c.response.status, RequestID: c.response.requestID, Attempts: c.requests}
 }
 
-// withoutSecrets returns text without what a proxy or a debugging server may have echoed of the request.
+// withoutSecrets returns text without the secrets of the request, which a proxy or a debugging server may echo.
 func (c *call) withoutSecrets(text string) string {
 	for _, secret := range c.secrets {
 		text = redact.Secret(text, secret)
@@ -132,9 +132,12 @@ func (c *call) withoutSecrets(text string) string {
 	return text
 }
 
-// withoutEcho returns err, which is not nil. net/http quotes a malformed response in its errors: if err quotes a
-// secret, withoutEcho returns an error with the redacted text in its place, without the chain of err.
+// withoutEcho returns err. If err quotes a secret, it returns an error with the redacted text instead, which does not
+// wrap err: net/http quotes a malformed response, and a program may log each error of a chain.
 func (c *call) withoutEcho(err error) error {
+	if err == nil {
+		return nil
+	}
 	text := err.Error()
 	redacted := c.withoutSecrets(text)
 	if redacted == text {
@@ -152,7 +155,7 @@ type echoError struct {
 func (e *echoError) Error() string   { return e.text }
 func (e *echoError) Transient() bool { return e.transient }
 
-// check returns the error that the response stands for. It is nil if the response is a success that decodes.
+// check decodes the response. It returns nil if the response is a success, and else the error that it reports.
 func (c *call) check() error {
 	if !isSuccess(c.response.status) {
 		return c.apiError()
@@ -200,8 +203,8 @@ func (c *call) apiError() *APIError {
 	}
 }
 
-// describe returns the error of a call that ended with err: the end of ctx before all others, with the failure
-// before it, and with what names the last response.
+// describe returns the error of a call that ended with err, with notes about the last response. If ctx has ended, that
+// is the error, with the failure of the attempt before.
 func (c *call) describe(ctx context.Context, err error) error {
 	if ctx.Err() != nil && !isResponse(err) && !errors.Is(err, ErrMalformedResponse) {
 		err = endOf(ctx)

@@ -10,34 +10,40 @@ import (
 	"strings"
 )
 
-// Version is this package's version, as it stands in the User-Agent.
+// Version is the version of this package. The User-Agent of each request names it.
 const Version = "0.2.0"
 
-// CdnClient calls the export-tasks API of the CDN. It is safe for concurrent use; one client should
-// serve a whole program, since its connections are reused. Printing or logging it shows no secret.
+// CdnClient calls the export-tasks API of the CDN. It is safe for concurrent use. One client should serve a whole
+// program: its calls share connections, one poll loop and the account's quota. Printing or logging a client shows no
+// secret.
 type CdnClient struct {
 	endpoint  func() (endpoint, error)
 	pipeline  handler
 	userAgent string
 	poller    *poller
-	// exportTurn holds whoever is creating a task and finding it.
+	// exportTurn is a semaphore: one Export at a time creates and finds its task.
 	exportTurn chan struct{}
 	journal    *exportJournal // nil without WithJournal
 	store      *store
 	observer   Observer
 }
 
-// NewCdnClient builds a client, from the credentials that the environment holds and for
-// [DefaultRegion] where no option says otherwise. It does no network I/O, and reads a file only to
-// look up a region that is not built in; credentials are looked for at the first call, in this
-// order: the variables CLOUD_SDK_AK and CLOUD_SDK_SK (with CLOUD_SDK_SECURITY_TOKEN for temporary
-// ones); the id token of HUAWEICLOUD_SDK_IDP_ID and HUAWEICLOUD_SDK_ID_TOKEN_FILE;
-// HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK; the file ~/.huaweicloud/credentials, or the one of
-// HUAWEICLOUD_SDK_CREDENTIALS_FILE; the pod identity; the instance metadata, for which the first call may
-// take some seconds if there are none. The first source that is configured is used. If it cannot be used,
-// the call returns an error that names it, and no other source signs.
+// NewCdnClient returns a client. Without options it calls [DefaultRegion] and finds its credentials by itself. It does
+// no network I/O. It reads a file only to look up a region that is not built in.
 //
-// An error wraps [ErrInvalidParameter] and names the option.
+// A client without [WithAKSK] and [WithCredentials] looks for credentials at its first call, in this order:
+//
+//   - the variables CLOUD_SDK_AK and CLOUD_SDK_SK, with CLOUD_SDK_SECURITY_TOKEN for temporary credentials
+//   - the id token of HUAWEICLOUD_SDK_IDP_ID and HUAWEICLOUD_SDK_ID_TOKEN_FILE
+//   - the variables HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK
+//   - the file that HUAWEICLOUD_SDK_CREDENTIALS_FILE names, by default ~/.huaweicloud/credentials
+//   - the identity of the pod
+//   - the instance metadata; if there is none, the call may take some seconds to find out
+//
+// The first source that is configured is used. If it cannot be used, the call returns an error that names it, and no
+// other source is tried.
+//
+// An error of NewCdnClient wraps [ErrInvalidParameter] and names the option.
 func NewCdnClient(opts ...Option) (*CdnClient, error) {
 	client, err := newCdnClient(opts)
 	if err != nil {
@@ -71,22 +77,22 @@ func newCdnClient(opts []Option) (*CdnClient, error) {
 	return client, nil
 }
 
-// CloseIdleConnections closes the connections that no call is using. Calls after it open new ones. They
-// are those of the transport, which with [WithHTTPClient] others may share, and which must have a method
-// of this name for anything to happen.
+// CloseIdleConnections closes the connections that no call is using. Later calls open new ones. With
+// [WithHTTPClient], it closes those of the given transport, which other clients may share. It does nothing if that
+// transport has no method of this name.
 func (c *CdnClient) CloseIdleConnections() { c.store.http.CloseIdleConnections() }
 
-// Format prints the type's name only, whatever the verb: what a client holds is nobody's business.
+// Format prints the name of the type only, with every verb: the fields of a client hold secrets.
 func (c *CdnClient) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "*cdn.CdnClient") }
 
-// LogValue logs the type's name only.
+// LogValue returns the name of the type only.
 func (c *CdnClient) LogValue() slog.Value { return slog.StringValue("*cdn.CdnClient") }
 
 // exportTasksPath is the path of every call of the export-tasks API.
 const exportTasksPath = "/v1/cdn/statistics/export-tasks"
 
-// do sends op and returns the finished call, never nil. Its response is a 2xx that decoded if the error is nil;
-// a response that reports an error is an *APIError.
+// do sends op and returns the finished call, never nil. A nil error means that the response is a 2xx that decoded. A
+// response that reports an error is an *APIError.
 func (c *CdnClient) do(ctx context.Context, op operation) (*call, error) {
 	call := &call{operation: op, userAgent: c.userAgent}
 	if ctx == nil {

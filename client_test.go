@@ -74,7 +74,7 @@ func TestLaterOptionsCount(t *testing.T) {
 	require.ErrorIs(t, err, cdn.ErrUnauthorized)
 }
 
-// Whatever is printed, logged or marshalled, and however: no secret is in it.
+// Every verb of fmt, both handlers of slog and encoding/json are tried.
 func TestNothingShowsASecret(t *testing.T) {
 	const sk, token = "s3cret-key", "s3cret-token"
 	official := &global.Credentials{}
@@ -86,13 +86,13 @@ func TestNothingShowsASecret(t *testing.T) {
 	require.ErrorIs(t, refused, cdn.ErrUnauthorized)
 	unreachable, err := cdn.NewCdnClient(cdn.WithCredentials(official), cdn.WithEndpoint("http://127.0.0.1:1"), cdn.WithRetryPolicy(cdn.RetryPolicy{MaxAttempts: 1}))
 	require.NoError(t, err)
-	_, noAnswer := unreachable.ListExportTasks(t.Context(), nil)
-	require.Error(t, noAnswer)
+	_, failed := unreachable.ListExportTasks(t.Context(), nil)
+	require.Error(t, failed)
 	signer := cdn.Signer{AccessKey: "ak", SecretKey: sk, SecurityToken: token}
 
 	values := map[string]any{
 		"client": client, "client by value": *client, "signer": signer, "pointer to signer": &signer,
-		"API error": refused, "connection error": noAnswer,
+		"API error": refused, "connection error": failed,
 		"struct": struct {
 			Client *cdn.CdnClient
 			Signer cdn.Signer
@@ -102,8 +102,8 @@ func TestNothingShowsASecret(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var shown strings.Builder
 			for verb := 'A'; verb <= 'z'; verb++ {
-				// On a struct, fmt takes these two for mistakes, as go vet does, and prints the fields
-				// without asking any method. A signer's keys are fields; a client's are not.
+				// For a struct, fmt treats these two as mistakes and prints the fields without calling a
+				// method. The keys of a signer are fields; those of a client are not.
 				if (verb == 'p' || verb == 'w') && !strings.HasPrefix(name, "client") {
 					continue
 				}
@@ -146,7 +146,6 @@ func TestSecurityTokenAndAccountAreSent(t *testing.T) {
 	assert.Contains(t, sent.Get("Authorization"), "SignedHeaders=host;x-domain-id;x-sdk-date;x-security-token,")
 }
 
-// The client works on a copy of the credentials, so that changing them later changes nothing.
 func TestCredentialsAreCopied(t *testing.T) {
 	srv, _ := newServer(t)
 	official := &global.Credentials{}
@@ -161,7 +160,7 @@ func TestCredentialsAreCopied(t *testing.T) {
 func TestOneClientFromManyGoroutines(t *testing.T) {
 	srv := cdntest.NewServer(cdntest.WithSampleTasks(30))
 	defer srv.Close()
-	// The vendor's package keeps an override for as long as the process lives.
+	// The vendor's package keeps an override until the process ends.
 	port := srv.URL[strings.LastIndex(srv.URL, ":")+1:]
 	region := "test-many-" + port
 	t.Setenv("HUAWEICLOUD_SDK_REGION_CDN_TEST_MANY_"+port, srv.URL)
@@ -208,10 +207,10 @@ func TestConnectionsAreReused(t *testing.T) {
 	})
 	_, err := client.ListExportTasks(t.Context(), nil)
 	require.NoError(t, err)
-	assert.Len(t, connections, 1, "answers are read to their end, errors too")
+	assert.Len(t, connections, 1, "bodies are read to their end, those of errors too")
 }
 
-// A gzip-encoded answer is decoded by net/http; a large one that was small on the wire is refused.
+// net/http decodes a response with gzip. The limit counts the decoded bytes.
 func TestCompressedAnswers(t *testing.T) {
 	srv, client := newServer(t)
 	srv.Inject(cdntest.Fault{Status: 200, Header: http.Header{"Content-Encoding": {"gzip"}}, Body: gzipped(t, `{"total":0,"data":[]}`)})

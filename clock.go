@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// maxClockError is how far the local clock may be from the service's before a refused signature is put down to
-// it. The service itself refuses dates that are more than 15 minutes off.
+// maxClockError is the largest difference between two clocks that is not corrected. The service itself refuses a date
+// that is more than 15 minutes off.
 const maxClockError = 5 * time.Minute
 
-// clock is the local clock, corrected by what the service says of the time.
+// clock is the local clock, corrected by the Date of the service's responses.
 type clock struct {
 	offset atomic.Int64 // in nanoseconds
 	// rejected is the last offset whose signature was refused too; nil for none.
@@ -26,8 +26,8 @@ type rejection struct {
 	at     time.Time
 }
 
-// rejectionLifetime is how long a rejected offset is not tried again. More than five refused signatures in a row
-// lock an access key for 5 minutes. The refusal may have had another cause, which may be mended by then.
+// rejectionLifetime is how long a rejected offset is not tried again: more than five refused signatures in a row lock
+// an access key for 5 minutes. Another cause of the refusal may have ended by then.
 const rejectionLifetime = 5 * time.Minute
 
 // isRejected reports whether a signature with this offset was refused a short time ago.
@@ -39,7 +39,7 @@ func (c *clock) isRejected(offset time.Duration) bool {
 // now returns the corrected time.
 func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
 
-// nowFor returns the time for a call, which may try another offset than the client's.
+// nowFor returns the corrected time for call, which may try another offset than the client's.
 func (c *clock) nowFor(call *call) time.Time {
 	if call.offset != nil {
 		return time.Now().Add(*call.offset)
@@ -47,9 +47,9 @@ func (c *clock) nowFor(call *call) time.Time {
 	return c.now()
 }
 
-// correcting signs a request again, once, if the service refused the signature and its response shows that the
-// local clock is off. It keeps the service's time for later calls only if the second signature is accepted: the
-// Date of a refusal may be a proxy's, and wrong.
+// correcting sends a call again, once, if the service refused the signature and the Date of its response shows that
+// the local clock is wrong. Later calls use the correction only if the second signature is accepted: the Date may be
+// that of a proxy, and wrong.
 func correcting(clock *clock, logger *slog.Logger, next handler) handler {
 	return func(ctx context.Context, c *call) error {
 		signedWith := clock.offset.Load()
@@ -65,17 +65,17 @@ func correcting(clock *clock, logger *slog.Logger, next handler) handler {
 		if errors.Is(err, ErrUnauthorized) {
 			clock.rejected.Store(&rejection{offset, time.Now()})
 		}
-		// Of the calls that find this at the same time, one corrects the clock and logs it.
+		// Of the calls that do this at the same time, one stores the correction and logs it.
 		if err == nil && clock.offset.CompareAndSwap(signedWith, int64(offset)) {
-			logger.LogAttrs(ctx, slog.LevelWarn, "cdn: the local clock is off, going by the service's",
+			logger.LogAttrs(ctx, slog.LevelWarn, "cdn: the local clock is wrong, using the service's time",
 				slog.Duration("offset", offset.Round(time.Second)))
 		}
 		return err
 	}
 }
 
-// measuredOffset returns how far a response that refuses the signature is ahead of the local clock. It reports
-// false unless that is far from the offset that the request was signed with.
+// measuredOffset returns how far the Date of a refused signature is ahead of the local clock. It reports false if the
+// signature was not refused, or if its own offset was near that.
 func measuredOffset(r *response, signedWith time.Duration) (time.Duration, bool) {
 	if r == nil || r.status != http.StatusUnauthorized {
 		return 0, false

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// serverAhead verifies signatures with a clock that is ahead of ours.
+// serverAhead returns a service that verifies signatures with a clock that is ahead of the local one.
 func serverAhead(by time.Duration, requests *int) http.RoundTripper {
 	keys := Signer{AccessKey: "test-ak", SecretKey: "test-sk"}
 	var mu sync.Mutex
@@ -41,14 +41,14 @@ func TestClockIsPutRightOnceAndKept(t *testing.T) {
 			got, err := client.ListExportTasks(t.Context(), nil)
 			require.NoError(t, err)
 			assert.Equal(t, 2, got.Attempts)
-			assert.Zero(t, time.Since(start), "no pause")
+			assert.Zero(t, time.Since(start), "no delay")
 			for range 3 {
 				_, err = client.ListExportTasks(t.Context(), nil)
 				require.NoError(t, err)
 			}
 			_, err = client.CreateExportTask(t.Context(), &CreateExportTaskRequest{})
 			require.NoError(t, err)
-			assert.Equal(t, 2+3+1, requests, "later calls are right at the first try")
+			assert.Equal(t, 2+3+1, requests, "later calls need one request each")
 			assert.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
 			assert.Contains(t, log.String(), "level=WARN")
 		})
@@ -102,7 +102,7 @@ func TestHonestRefusalIsNotRetried(t *testing.T) {
 	}
 }
 
-// A date far off that does not help is believed once for a call, and no more.
+// A Date that does not help is tried once.
 func TestWrongClockAndWrongKeys(t *testing.T) {
 	transport, requests := inOrder(answering(401, "", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"))
 	client := newTestClient(t, transport)

@@ -117,7 +117,7 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.conns) }); return nil }
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
-// deadConn swallows what is written once dead is set.
+// deadConn drops what is written once dead is set.
 type deadConn struct {
 	net.Conn
 	dead *atomic.Bool
@@ -130,7 +130,7 @@ func (c deadConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// A connection that is dead and not closed costs one attempt, and the next one has a new connection.
+// A connection that is dead and not closed costs one attempt. The next one has a new connection.
 func TestHTTP2_dead_connection_is_given_up_within_an_attempt(t *testing.T) {
 	certificates := httptest.NewUnstartedServer(nil)
 	certificates.StartTLS()
@@ -263,7 +263,7 @@ func TestRetryBudget_error_says_that_it_is_spent(t *testing.T) {
 	})
 }
 
-// Calls that were all told to wait 5 s come back later than that, and not in the same instant.
+// Calls with the same Retry-After come back later than that, and not at the same moment.
 func TestRetryAfter_calls_spread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := newTestClient(t, roundTripper(func(*http.Request) (*http.Response, error) {

@@ -26,10 +26,10 @@ import (
 	"example.com/huaweicloud/cdn"
 )
 
-// ending is a way in which the server ends the exchange for a create.
+// ending is one end of an exchange by the server.
 type ending struct {
 	name string
-	// end runs on a connection after the server has read what the ending's group says.
+	// end is called after the server has read the request.
 	end func(e *exchange)
 }
 
@@ -101,8 +101,7 @@ func responses() []ending {
 	return endings
 }
 
-// refusesOnly reports whether a status says that there is no task, so that a server that has made one does not
-// send it.
+// refusesOnly reports whether a status means that there is no task. A server that has made one does not send it.
 func refusesOnly(name string) bool {
 	return strings.HasPrefix(name, "4") && name != "408"
 }
@@ -326,7 +325,7 @@ func TestCreate_every_end_of_the_exchange(t *testing.T) {
 	}
 }
 
-// endingTable has a row for all endings of a kind that come to the same.
+// endingTable has a row for all endings with the same outcome.
 type endingTable struct {
 	rows    []string
 	endings map[string][]string

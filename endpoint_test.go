@@ -137,7 +137,7 @@ func FuzzParseEndpoint(f *testing.F) {
 	})
 }
 
-// A wrong endpoint shows as a connection that fails: the error says where the endpoint comes from.
+// A wrong endpoint is a likely cause of a failed connection.
 func TestFailedConnectionNamesTheSourceOfTheEndpoint(t *testing.T) {
 	closed := httptest.NewServer(http.NotFoundHandler())
 	closed.Close()

@@ -12,7 +12,7 @@ const (
 	maxRequestID = 128     // bytes kept of a request id
 )
 
-// errorBody is what the body of a response says about an error.
+// errorBody has the parts of a response's body that describe an error.
 type errorBody struct {
 	ErrMsg
 	details                     string
@@ -26,8 +26,8 @@ func (b errorBody) found() bool { return b.ErrorCode != "" || b.ErrorMsg != "" }
 // refuses reports whether the body has a code that means an error in a 2xx.
 func (b errorBody) refuses() bool { return b.ErrorCode != "" && !isSuccessCode(b.ErrorCode) }
 
-// parseErrorBody reads the error shapes of the CDN, of the API gateway and of the identity service. It
-// returns an errorBody without code and message for other texts. What is meant for people is redacted.
+// parseErrorBody reads the error shapes of the CDN, of the API gateway and of the identity service. It returns an
+// errorBody without code and message for other texts. Codes, messages and details are redacted excerpts.
 func parseErrorBody(text string) errorBody {
 	var outer struct {
 		errorFields
@@ -93,8 +93,8 @@ func (f errorFields) errorBody() errorBody {
 	}
 }
 
-// shown returns an excerpt of text of at most limit bytes, without keys to files, and without signatures and
-// tokens of an echoed request.
+// shown returns a redacted excerpt of text of at most limit bytes: without the queries of links, which open files, and
+// without the signatures and tokens of an echoed request.
 func shown(text string, limit int) string {
 	const redactedPart = 16 // how much more than the limit is redacted, so that most secrets are whole
 	text = redact.Headers(redact.Links(redact.Cut(text, redactedPart*limit)))

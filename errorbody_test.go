@@ -121,7 +121,7 @@ func TestErrorBodyRefuses(t *testing.T) {
 	}
 }
 
-// The code decides before the status. A page without a code stays a page, and anything else is malformed.
+// The code decides before the status. Without a code, a body that is no page is malformed.
 func TestListWithSuccessStatusAndError(t *testing.T) {
 	const empty = `"total":0,"data":[]`
 	tests := []struct {
@@ -159,7 +159,7 @@ func TestListWithSuccessStatusAndError(t *testing.T) {
 	}
 }
 
-// A response that cannot be read may hold the key to a file.
+// The link in a response opens a file.
 func TestErrorsShowNoKeyToAFile(t *testing.T) {
 	const text = `{"data":[{"download_link":"https://b.example/f.csv?AccessKeyId=A&Signature=s3cret","task_id":"1"`
 	for _, status := range []int{200, 400} {
@@ -171,7 +171,7 @@ func TestErrorsShowNoKeyToAFile(t *testing.T) {
 	}
 }
 
-// The gateway may echo the canonical request of the attempt before, whose signature the call has forgotten.
+// The gateway may echo the canonical request of an earlier attempt, whose signature the call no longer has.
 func TestErrorsShowNoSignatureAndNoToken(t *testing.T) {
 	const signature, token = "7be6668032f70418fcc22abc52071e57aff61b84a1d2381bb430d6870f4f6ebe", "gQ9jbi1ub3J0aC00/+==aBcDeFgHiJkL"
 	canonical := "GET\n/v1/\n\nhost:cdn.example.com\nx-sdk-date:20240229T235958Z\nx-security-token:" + token +

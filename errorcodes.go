@@ -10,7 +10,7 @@ import (
 // storeOperation is the operation of a response that the object store sent.
 const storeOperation = "Download"
 
-// meaning is what an error code says, whatever the status of the response.
+// meaning is the meaning of an error code, which does not depend on the status of the response.
 type meaning struct {
 	sentinel  error // nil for none
 	transient bool  // the same request may succeed later
@@ -78,7 +78,7 @@ func isSuccessCode(code string) bool {
 	return false
 }
 
-// meaning returns what the response says: by its code if that is known, else by its status.
+// meaning returns the meaning of the response: of its code if that is known, else of its status.
 func (e *APIError) meaning() meaning {
 	if m, known := meaningOf(e.ErrorCode); known {
 		return m
@@ -114,11 +114,11 @@ func (e *APIError) hint() string {
 	return forbiddenHint(e.ErrorCode)
 }
 
-// unauthorizedHint goes by the words that the gateway uses in its message, in lower case.
+// unauthorizedHint returns the hint for a message of the gateway, which is in lower case.
 func unauthorizedHint(message string) string {
 	switch {
 	case strings.Contains(message, "reach the limit"):
-		return "the access key is locked for 5 minutes after too many refused signatures: correct the keys wherever they are used, then wait"
+		return "the access key is locked for 5 minutes after too many refused signatures: correct the keys in every program that uses them, then wait"
 	case strings.Contains(message, "expired") && !strings.Contains(message, "token"), strings.Contains(message, "x-sdk-date"):
 		return "check the clock: the service allows 15 minutes"
 	case strings.Contains(message, "token"):

@@ -15,37 +15,37 @@ import (
 
 // The sentinels that errors of this package wrap; test for them with [errors.Is].
 var (
-	// ErrInvalidParameter: an argument or option is outside its range. Nothing was sent.
+	// ErrInvalidParameter means that an argument or option is outside its range. Nothing was sent.
 	ErrInvalidParameter = errors.New("invalid parameter")
-	// ErrNoCredentials: no source of credentials has an AK/SK. Nothing was sent.
+	// ErrNoCredentials means that no source of credentials has an AK/SK. Nothing was sent.
 	ErrNoCredentials = errors.New("no credentials found")
-	// ErrUnauthorized: the service refused the signature. The AK/SK is wrong or locked, the security token
-	// has expired, or the clock is more than 15 minutes off (APIGW.0301, CDN.0002, status 401).
+	// ErrUnauthorized means that the service refused the signature. The AK/SK is wrong or locked, the security
+	// token has expired, or the clock is more than 15 minutes off (APIGW.0301, CDN.0002, status 401).
 	ErrUnauthorized = errors.New("unauthorized")
-	// ErrForbidden: the account may not do this: a permission, an enterprise project, a domain of another
-	// account, a CDN that is not activated or is locked (CDN.0004, CDN.0108, CDN.0114, status 403).
+	// ErrForbidden means that the account may not do this. It lacks a permission or an enterprise project, the
+	// domain is another account's, or its CDN is not activated or locked (CDN.0004, CDN.0108, CDN.0114, status 403).
 	ErrForbidden = errors.New("forbidden")
-	// ErrThrottled: the account's quota of requests is used up (APIGW.0308, status 429).
+	// ErrThrottled means that the account's quota of requests is used up (APIGW.0308, status 429).
 	ErrThrottled = errors.New("throttled")
-	// ErrBadRequest: the service refused the request because of what it says, such as a parameter, a
-	// domain, a time range or an interval (CDN.0001, CDN.0202, status 400).
+	// ErrBadRequest means that the service refused the content of the request, such as a parameter, a domain, a
+	// time range or an interval (CDN.0001, CDN.0202, status 400).
 	ErrBadRequest = errors.New("bad request")
-	// ErrQuotaExceeded: the account has reached a limit, such as the number of tasks (CDN.0005).
+	// ErrQuotaExceeded means that the account has reached a limit, such as the number of tasks (CDN.0005).
 	ErrQuotaExceeded = errors.New("quota exceeded")
-	// ErrTaskNotFound: the service knows no export task with this id.
+	// ErrTaskNotFound means that the service knows no export task with this id.
 	ErrTaskNotFound = errors.New("export task not found")
-	// ErrTaskFailed: the export task has ended without a file.
+	// ErrTaskFailed means that the export task has ended without a file.
 	ErrTaskFailed = errors.New("export task failed")
-	// ErrMalformedResponse: the response is not one of the service: empty, cut short, HTML, too large, or
-	// JSON of another shape.
+	// ErrMalformedResponse means that the response is not one of the service: it is empty, cut short, HTML, larger
+	// than 32 MiB, or JSON of another shape.
 	ErrMalformedResponse = errors.New("malformed response")
-	// ErrAmbiguousExport: a task was created and cannot be told from another that was created at the same
+	// ErrAmbiguousExport means that a task was created and cannot be told from another that was created at the same
 	// time. [AmbiguousExportError] has the candidates.
 	ErrAmbiguousExport = errors.New("ambiguous export")
-	// ErrTaskNotFinished: the file was requested of a task that is not finished yet.
+	// ErrTaskNotFinished means that the file of a task was requested before the task was finished.
 	ErrTaskNotFinished = errors.New("export task not finished")
-	// ErrOutcomeUnknown: the response to a create was lost, so a task may exist or not. Check the list
-	// before creating another.
+	// ErrOutcomeUnknown means that a create was sent, and its response does not tell whether there is a task now.
+	// Check the list before creating another.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 )
 
@@ -86,8 +86,8 @@ type APIError struct {
 	Attempts int
 }
 
-// Error returns the status, the code, the message, what names the request to the vendor's support, and what
-// to check, in one line. The method that returns the error puts its own name before it.
+// Error returns one line: the status, the code, the message, the request id, and a hint what to check. The name of the
+// method comes before it, if a method of [CdnClient] has returned the error.
 func (e *APIError) Error() string {
 	var b strings.Builder
 	b.WriteString(strconv.Itoa(e.StatusCode))
@@ -135,9 +135,9 @@ func (e *APIError) As(target any) bool {
 	return true
 }
 
-// AmbiguousExportError has the tasks of which one is the created one. It wraps [ErrAmbiguousExport].
+// AmbiguousExportError has the tasks of which one was created by the call. It wraps [ErrAmbiguousExport].
 type AmbiguousExportError struct {
-	// Candidates are the tasks that were not there before, the oldest first.
+	// Candidates are the tasks that were not in the list before, the oldest first.
 	Candidates []ExportTask
 }
 
@@ -153,7 +153,7 @@ func (e *AmbiguousExportError) Error() string {
 // Unwrap returns ErrAmbiguousExport.
 func (e *AmbiguousExportError) Unwrap() error { return ErrAmbiguousExport }
 
-// isOwn reports whether this package found the fault, and not the network.
+// isOwn reports whether this package has found the fault, not the network or the service.
 func isOwn(err error) bool {
 	return errors.Is(err, ErrInvalidParameter) || errors.Is(err, ErrNoCredentials) || errors.Is(err, ErrMalformedResponse)
 }
@@ -174,8 +174,8 @@ func ofTask(id string, err error) error {
 	return fmt.Errorf("%s: %w", redact.Excerpt(id, redact.Short), err)
 }
 
-// responseNotes returns what the text of an error adds about the last response: the status, the request id,
-// the delay that it asks for, and the number of attempts. Zero values are left out, and so is one attempt.
+// responseNotes returns notes about the last response for the text of an error: the status, the request id, the delay
+// that it asks for, and the number of attempts. Zero values and a single attempt are left out.
 func responseNotes(status int, requestID string, retryAfter time.Duration, attempts int) string {
 	var notes []string
 	if status != 0 {

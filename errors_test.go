@@ -59,7 +59,7 @@ func TestAPIErrorAsOfficial(t *testing.T) {
 	assert.False(t, errors.As(err, &other))
 }
 
-// Calls that make other calls say "cdn:" once, before the name of the call that the user made.
+// The name of the method that the user has called comes first, after "cdn:".
 func TestErrorsNameThePackageOnce(t *testing.T) {
 	refusing := func(method string, filtered bool) func(*http.Request) (*http.Response, error) {
 		return func(req *http.Request) (*http.Response, error) {
@@ -93,14 +93,14 @@ func TestErrorsNameThePackageOnce(t *testing.T) {
 				defer cancel()
 				err := c.call(ctx, newTestClient(t, &fakeService{before: c.before}))
 				require.Error(t, err)
-				text, _, _ := strings.Cut(err.Error(), " (") // how many attempts there were is left to chance
+				text, _, _ := strings.Cut(err.Error(), " (") // the number of attempts is random
 				assert.Equal(t, "cdn: "+c.want, text)
 			})
 		})
 	}
 }
 
-// A call that is cancelled in a pause says what it was waiting for.
+// A call that is cancelled in a delay says what it was waiting for.
 func TestCancelledCallTellsTheLastAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

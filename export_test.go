@@ -367,7 +367,7 @@ func TestExportThatIsLeft(t *testing.T) {
 		is    error
 	}{
 		{"while the task is not certain", time.Second, "",
-			"cdn: Export: find the new task: context deadline exceeded (created-1 is new, and not certain yet); outcome unknown: look in the list before asking again", ErrOutcomeUnknown},
+			"cdn: Export: find the new task: context deadline exceeded (created-1 is new, and not certain yet); outcome unknown: check the list before creating another task", ErrOutcomeUnknown},
 		{"while the task is waited for", time.Minute, "created-1",
 			`cdn: Export: created-1: context deadline exceeded; the last status was "processing"`, nil},
 	}

@@ -9,11 +9,11 @@ import (
 	"example.com/huaweicloud/cdn/internal/redact"
 )
 
-// ListExportTasks lists one page of the account's export tasks, the last changed first. A nil request lists the
-// first page of all tasks.
+// ListExportTasks returns one page of the account's export tasks, the most recently changed first. A nil request
+// returns the first page of all tasks. The call is retried as [RetryPolicy] describes.
 //
-// Errors wrap [ErrInvalidParameter], [ErrNoCredentials] or [ErrMalformedResponse], or are an [*APIError];
-// otherwise the service could not be reached, or ctx ended.
+// An error wraps [ErrInvalidParameter], [ErrNoCredentials] or [ErrMalformedResponse], or an [*APIError] if the service
+// reports one. Any other error means that the service could not be reached, or that ctx has ended.
 func (c *CdnClient) ListExportTasks(ctx context.Context, request *ListExportTasksRequest) (*ListExportTasksResponse, error) {
 	const name = "ListExportTasks"
 	if request == nil {
@@ -44,9 +44,9 @@ func (c *CdnClient) list(ctx context.Context, op operation, request *ListExportT
 	return &ListExportTasksResponse{Total: decoded.total, Data: decoded.tasks, ResponseMetadata: got.metadata()}, nil
 }
 
-// GetExportTask gets the task with the id taskID. An id that the service does not know is [ErrTaskNotFound], an
-// empty one [ErrInvalidParameter]; other errors are those of [CdnClient.ListExportTasks]. A response that shows
-// other tasks only wraps [ErrMalformedResponse].
+// GetExportTask returns the task with the id taskID. The error wraps [ErrTaskNotFound] if the service does not know
+// the id, and [ErrInvalidParameter] if it is empty. It wraps [ErrMalformedResponse] if the response has other tasks
+// only. Other errors are those of [CdnClient.ListExportTasks].
 func (c *CdnClient) GetExportTask(ctx context.Context, taskID string) (*ExportTask, error) {
 	const name = "GetExportTask"
 	task, err := c.getTask(ctx, operation{name: name}, taskID)
@@ -81,12 +81,14 @@ func (c *CdnClient) getTask(ctx context.Context, op operation, taskID string) (*
 	return nil, notFound
 }
 
-// CreateExportTask asks the service for an export. The call is not idempotent: each request that the service
-// accepts makes a task, so it is sent again only if the service cannot have accepted it.
+// CreateExportTask creates an export task. The call is not idempotent: each request that the service accepts makes a
+// task. So a request is sent again only if the service cannot have accepted the one before.
 //
-// A 2xx without a body, as documented, means that the service has accepted the request; so does a JSON object
-// without an error code. Errors are those of [CdnClient.ListExportTasks]. An error that wraps
-// [ErrOutcomeUnknown] leaves it open whether there is a task now; any other means that there is none.
+// The service's response names no task; [CdnClient.Export] also finds it. A 2xx without a body, as documented, means
+// accepted. So does a JSON object without an error code.
+//
+// Errors are those of [CdnClient.ListExportTasks]. If an error wraps [ErrOutcomeUnknown], there may be a task now. Any
+// other error means that there is none.
 func (c *CdnClient) CreateExportTask(ctx context.Context, request *CreateExportTaskRequest) (*CreateExportTaskResponse, error) {
 	response, err := c.create(ctx, request, time.Time{})
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// answering serves the same answer to every request, unsigned ones too.
-func answering(t *testing.T, status int, body string) *cdn.CdnClient {
+// clientOf returns a client of a server that sends the same response to each request.
+func clientOf(t *testing.T, status int, body string) *cdn.CdnClient {
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Request-Id", "r-1")
@@ -130,7 +130,7 @@ func TestGetExportTask(t *testing.T) {
 
 // A service that shows other tasks ignores the filter, so the task may exist.
 func TestGetExportTask_other_tasks_only(t *testing.T) {
-	client := answering(t, 200, `{"total":1,"data":[{"task_id":"other"}]}`)
+	client := clientOf(t, 200, `{"total":1,"data":[{"task_id":"other"}]}`)
 	got, err := client.GetExportTask(t.Context(), "mine")
 	require.ErrorIs(t, err, cdn.ErrMalformedResponse)
 	require.NotErrorIs(t, err, cdn.ErrTaskNotFound)
@@ -139,7 +139,7 @@ func TestGetExportTask_other_tasks_only(t *testing.T) {
 }
 
 func TestErrorsNameTheOperation(t *testing.T) {
-	client := answering(t, 400, `{"error":{"error_code":"CDN.0001","error_msg":"no"}}`)
+	client := clientOf(t, 400, `{"error":{"error_code":"CDN.0001","error_msg":"no"}}`)
 	_, err := client.GetExportTask(t.Context(), "x")
 	assert.EqualError(t, err, "cdn: GetExportTask: 400 Bad Request: CDN.0001: no (request id r-1)")
 	_, err = client.CreateExportTask(t.Context(), &cdn.CreateExportTaskRequest{})
@@ -205,17 +205,17 @@ func TestCreateExportTaskAnswers(t *testing.T) {
 		{"refusal with an id", 200, `{"task_id":"t1","error_code":"CDN.0202"}`, "", cdn.ErrMalformedResponse, true},
 		{"error text without a code", 200, `{"error":"it failed"}`, "", cdn.ErrMalformedResponse, true},
 		{"bad request", 400, `{"error":{"error_code":"CDN.0001","error_msg":"bad"}}`, "", &cdn.APIError{}, false},
-		{"time-out of the server", 408, "", "", &cdn.APIError{}, true},
+		{"timeout of the server", 408, "", "", &cdn.APIError{}, true},
 		{"redirect", 303, "", "", &cdn.APIError{}, true},
 		{"refused", 403, "", "", cdn.ErrForbidden, false},
 		{"unsupported", 501, "", "", &cdn.APIError{}, true},
 		{"server error", 500, "", "", &cdn.APIError{}, true},
-		{"gateway time-out", 504, "", "", &cdn.APIError{}, true},
-		{"busy, and no word of whether it was", 503, "", "", &cdn.APIError{}, true},
+		{"timeout of the gateway", 504, "", "", &cdn.APIError{}, true},
+		{"busy", 503, "", "", &cdn.APIError{}, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := answering(t, test.status, test.body).CreateExportTask(t.Context(), &cdn.CreateExportTaskRequest{})
+			got, err := clientOf(t, test.status, test.body).CreateExportTask(t.Context(), &cdn.CreateExportTaskRequest{})
 			assert.Equal(t, test.unknown, errors.Is(err, cdn.ErrOutcomeUnknown), err)
 			var apiError *cdn.APIError
 			switch {

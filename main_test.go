@@ -16,10 +16,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-// ownProcess names the test that a process was started for by inOwnProcess.
+// ownProcess is the variable with the name of the test for which inOwnProcess has started this process.
 const ownProcess = "CDN_TEST_OWN_PROCESS"
 
-// environment is every variable that leads to credentials, regions or endpoints.
+// environment has each variable that names credentials, regions or endpoints.
 var environment = []string{
 	"CLOUD_SDK_AK", "CLOUD_SDK_SK", "CLOUD_SDK_SECURITY_TOKEN",
 	"HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN", "HUAWEICLOUD_SDK_DOMAIN_ID",
@@ -29,8 +29,8 @@ var environment = []string{
 	"HUAWEICLOUD_SDK_REGION_CDN_AP_SOUTHEAST_1", "HUAWEICLOUD_SDK_REGION_CDN_CN_NORTH_1", "HUAWEICLOUD_SDK_REGION_CDN_EU_WEST_101",
 }
 
-// TestMain keeps the developer's own keys and overrides out of the tests, and the tests off the
-// network: a mistake in one must not reach a real service, least of all an instance's metadata.
+// TestMain removes the developer's keys and overrides, and keeps the tests off the network. A mistake in a test must not
+// reach a real service or the instance metadata.
 func TestMain(m *testing.M) {
 	if os.Getenv(ownProcess) == "" {
 		for _, name := range environment {
@@ -54,9 +54,8 @@ func dialLoopback(ctx context.Context, network, address string) (net.Conn, error
 	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
-// inOwnProcess runs the calling test once more, alone in a process with these additions to the
-// environment: the vendor's package reads its files once in a process. It reports true there, and
-// false in the process that waited for it.
+// inOwnProcess runs the calling test again in a process of its own, with additions to the environment: the vendor's
+// package reads its files once in a process. It reports true in that process, and false in the one that has waited.
 func inOwnProcess(t *testing.T, additions ...string) bool {
 	t.Helper()
 	if os.Getenv(ownProcess) == t.Name() {

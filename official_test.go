@@ -24,11 +24,10 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// The tests of this file hold what the README says of the official SDK: when one fails, a newer
-// version of it does better, and the README has to say so.
+// The tests of this file prove the README's statements about the official SDK. If one fails, a newer version of the SDK
+// does better, and the README must be changed.
 
-// vendorsExample has the shape of the answer that the API reference shows: a task name that is a
-// number where a string is documented.
+// vendorsExample is the example response of the API reference. Its task name is a number, documented as a string.
 const vendorsExample = `{
   "total" : 1,
   "data" : [ {
@@ -41,14 +40,14 @@ const vendorsExample = `{
   } ]
 }`
 
-// newOfficialClient is the official SDK's client for one endpoint. An account id keeps it from
-// looking that up at the identity service.
+// newOfficialClient returns the official SDK's client for one endpoint. With an account id, it does not request that
+// from the identity service.
 func newOfficialClient(t testing.TB, endpoint string, transport http.RoundTripper) *official.CdnClient {
 	t.Helper()
 	credentials, err := global.NewCredentialsBuilder().WithAk("ak").WithSk("sk").WithDomainId("account").SafeBuild()
 	require.NoError(t, err)
-	// The official builder asks the environment for a name to send along, and stores one in the home
-	// directory, unless it is given one.
+	// Without a name for the User-Agent, the official builder reads one from the environment, and stores one in the
+	// home directory.
 	settings := config.DefaultHttpConfig().WithUserAgent("test")
 	if transport != nil {
 		settings = settings.WithHttpRoundTripper(transport)
@@ -62,7 +61,7 @@ func newOfficialClient(t testing.TB, endpoint string, transport http.RoundTrippe
 	return official.NewCdnClient(hcClient)
 }
 
-// serve answers every request in the same way.
+// serve returns a server that sends the same response to each request.
 func serve(t *testing.T, status int, body string, header ...string) (endpoint string, requests *int) {
 	t.Helper()
 	requests = new(int)
@@ -83,7 +82,7 @@ func TestOfficialSDKFailsOnTheVendorsExample(t *testing.T) {
 	_, err := newOfficialClient(t, endpoint, nil).ListExportTasks(&model.ListExportTasksRequest{})
 	require.ErrorContains(t, err, "ReadString: expects")
 
-	got, err := answering(t, 200, vendorsExample).ListExportTasks(t.Context(), nil)
+	got, err := clientOf(t, 200, vendorsExample).ListExportTasks(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"149751000000"}, names(got.Data))
 	assert.Equal(t, int64(1675134803874), got.Data[0].CreateTime.UnixMilli())
@@ -101,7 +100,7 @@ func TestOfficialSDKTakesAnEmptyAnswerForSuccess(t *testing.T) {
 			require.NoError(t, err)
 			assert.Nil(t, got.Data)
 
-			_, err = answering(t, 200, body).ListExportTasks(t.Context(), nil)
+			_, err = clientOf(t, 200, body).ListExportTasks(t.Context(), nil)
 			require.Error(t, err)
 		})
 	}
@@ -143,16 +142,16 @@ func TestOfficialSDKReadsAnswersOfAnySize(t *testing.T) {
 	_, err := newOfficialClient(t, endpoint, nil).ListExportTasks(&model.ListExportTasksRequest{})
 	require.NoError(t, err)
 
-	_, err = answering(t, 200, body).ListExportTasks(t.Context(), nil)
+	_, err = clientOf(t, 200, body).ListExportTasks(t.Context(), nil)
 	require.ErrorIs(t, err, cdn.ErrMalformedResponse)
 }
 
-// Code that was written for the official SDK's errors reads the same of ours.
+// Code for the official SDK's errors works unchanged.
 func TestErrorsReadLikeTheOfficialOnes(t *testing.T) {
 	const body = `{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information","encoded_authorization_message":"e"}`
 	endpoint, _ := serve(t, 401, body, "X-Request-Id", "r-1")
 	_, theirs := newOfficialClient(t, endpoint, nil).ListExportTasks(&model.ListExportTasksRequest{})
-	_, ours := answering(t, 401, body).ListExportTasks(t.Context(), nil)
+	_, ours := clientOf(t, 401, body).ListExportTasks(t.Context(), nil)
 
 	var want, got *sdkerr.ServiceResponseError
 	require.True(t, errors.As(theirs, &want))
@@ -160,7 +159,7 @@ func TestErrorsReadLikeTheOfficialOnes(t *testing.T) {
 	assert.Equal(t, want, got)
 }
 
-// Both clients are understood by the same server, whose verifier is ours.
+// The server verifies the signatures of both clients.
 func TestOfficialSDKListsFromCdntest(t *testing.T) {
 	srv := cdntest.NewServer(cdntest.WithAKSK("ak", "sk"), cdntest.WithSampleTasks(3))
 	defer srv.Close()

@@ -15,11 +15,10 @@ import (
 	"example.com/huaweicloud/cdn/internal/retry"
 )
 
-// Option sets up a client of [NewCdnClient]. Where two options contradict each other, the later one
-// counts.
+// Option configures a client of [NewCdnClient]. If two options contradict each other, the later one counts.
 type Option func(*options) error
 
-// options is what the options of one client add up to.
+// options is the sum of the options of one client.
 type options struct {
 	keys         *Signer
 	official     *global.Credentials
@@ -36,11 +35,12 @@ type options struct {
 	maxPoll      time.Duration
 	listLag      time.Duration
 	journal      Journal
-	// lostCreateExpiry is how long the service may accept a create whose response was lost.
+	// lostCreateExpiry is how long the service may still accept a create whose response was lost.
 	lostCreateExpiry time.Duration
 }
 
-// WithAKSK signs with a permanent access key (AK) and its secret key (SK).
+// WithAKSK signs requests with a permanent access key (AK) and its secret key (SK). Neither may be empty, or have
+// white space, commas, control or non-ASCII characters.
 func WithAKSK(ak, sk string) Option {
 	return func(o *options) error {
 		keys := Signer{AccessKey: ak, SecretKey: sk}
@@ -67,12 +67,14 @@ func WithCredentials(official *global.Credentials) Option {
 	}
 }
 
-// WithRegion picks the site that answers, by region id: one of [Regions], or one for which the
-// official SDK's overrides name an endpoint: the variable HUAWEICLOUD_SDK_REGION_CDN_<REGION> (in
-// capitals, with _ for -), or the file ~/.huaweicloud/regions.yaml or whichever
-// HUAWEICLOUD_SDK_REGIONS_FILE names; of several endpoints the first counts. Overrides of the built-in
-// regions are looked up at the first call, of other regions by [NewCdnClient]. [WithEndpoint] goes
-// before a region.
+// WithRegion selects the site that serves the requests, by the id of a region; the default is [DefaultRegion]. An id is
+// one of [Regions], or the official SDK's overrides name an endpoint for it:
+//
+//   - the variable HUAWEICLOUD_SDK_REGION_CDN_<REGION>, with the id in capitals and _ for -
+//   - the file that HUAWEICLOUD_SDK_REGIONS_FILE names, by default ~/.huaweicloud/regions.yaml
+//
+// The first of several endpoints counts. An override of a built-in region is looked up at the first call, that of
+// another region by [NewCdnClient]. A client with [WithEndpoint] ignores its region.
 func WithRegion(id string) Option {
 	return func(o *options) error {
 		if id == "" {
@@ -83,8 +85,8 @@ func WithRegion(id string) Option {
 	}
 }
 
-// WithEndpoint sends all calls to another address, such as https://cdn.example.com:8443. Without a
-// scheme it is https; http is for loopback addresses only, unless [WithInsecureHTTP] is given.
+// WithEndpoint sends all calls to another address, such as https://cdn.example.com:8443. The default scheme is https.
+// http is for loopback addresses only, unless [WithInsecureHTTP] is given. A path, a query or a user is an error.
 func WithEndpoint(endpoint string) Option {
 	return func(o *options) error {
 		if endpoint == "" {
@@ -95,8 +97,8 @@ func WithEndpoint(endpoint string) Option {
 	}
 }
 
-// WithInsecureHTTP allows endpoints that are reached without encryption. Whoever is on the way can
-// read the answers and change them, and with temporary credentials read the security token.
+// WithInsecureHTTP allows endpoints and download links without encryption. Anyone on the network path can read and
+// change the responses, and read the security token of temporary credentials.
 func WithInsecureHTTP() Option {
 	return func(o *options) error {
 		o.insecureHTTP = true
@@ -104,12 +106,15 @@ func WithInsecureHTTP() Option {
 	}
 }
 
-// WithHTTPClient sends each request with client: its transport, its cookies, and its timeout, which bounds one
-// attempt. The client is copied, not changed. Redirects are not followed whatever it says of them. Cookies are
+// WithHTTPClient sends each request with client: its transport, its cookies, and its timeout, which bounds one attempt.
+// The client is copied, not changed. Its CheckRedirect is ignored, and redirects of calls are not followed. Cookies are
 // added after signing, so they are not signed. Downloads use the transport and the timeout only.
 //
-// The transport takes the place of the default one with all its settings: 10 s to connect, 10 s for TLS,
-// 30 s to the first byte of an answer, 256 KiB of headers, 256 idle connections to a host.
+// The transport replaces the default one with all its settings: 10 s to connect, 10 s for TLS, 30 s to the first byte
+// of a response, 256 KiB of headers, 256 idle connections to a host.
+//
+// A transport should not retry by itself. One on top of [http.Transport] is stopped before it sends a second request,
+// so that a create is sent once; the client's own retry follows.
 func WithHTTPClient(client *http.Client) Option {
 	return func(o *options) error {
 		if client == nil {
@@ -120,11 +125,12 @@ func WithHTTPClient(client *http.Client) Option {
 	}
 }
 
-// WithLogger has the client log to logger: a record per request at debug level, those of downloads to
-// the object store included (operation Download), the id of a task that
-// [CdnClient.Export] has created and, once, the source of credentials that was found at info level, and at warning level a record per retry, per failed
-// poll, and where the local clock is off or credentials could not be refreshed. Nothing secret is
-// logged. By default nothing is logged at all, and nothing with a nil logger.
+// WithLogger sends log records to logger. None has a secret. By default, and with a nil logger, nothing is logged.
+//
+//   - Debug: each request. Requests to the object store have the operation Download.
+//   - Info: the source of the credentials, once, and the id of each task that [CdnClient.Export] has created.
+//   - Warn: each retry and each failed poll, a quota that was learnt, a wrong local clock, credentials that could not be
+//     refreshed, a spent retry budget, and a journal that could not be completed.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) error {
 		o.logger = logger
@@ -132,7 +138,7 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithRetryPolicy changes how calls are tried again; see [RetryPolicy] for the defaults.
+// WithRetryPolicy sets how calls are retried; see [RetryPolicy] for the fields and their defaults.
 func WithRetryPolicy(policy RetryPolicy) Option {
 	return func(o *options) error {
 		whole, err := policy.withDefaults()
@@ -141,9 +147,9 @@ func WithRetryPolicy(policy RetryPolicy) Option {
 	}
 }
 
-// WithRateLimiter has every request to the API wait for limiter, retries included. Requests to the object store do
-// not wait. It is hardly needed: a client learns the account's quota from the first refusal and keeps to it. It serves
-// to use less than the quota, or to share a limiter with other programs.
+// WithRateLimiter makes every request to the API wait for limiter, retries included. Requests to the object store do
+// not wait. Few programs need a limiter: a client learns the account's quota from the first refusal and keeps to it. A
+// limiter serves to use less than the quota, or to share it with other programs.
 func WithRateLimiter(limiter RateLimiter) Option {
 	return func(o *options) error {
 		if limiter == nil {
@@ -154,8 +160,8 @@ func WithRateLimiter(limiter RateLimiter) Option {
 	}
 }
 
-// WithPollInterval bounds the pauses between two polls of those who wait and watch: they grow from
-// shortest to longest, with jitter, while nothing changes. The default is from 2 s to 30 s.
+// WithPollInterval bounds the delay between two polls of waits and watches. While nothing changes, the delay grows from
+// shortest to longest, with jitter. The default is from 2 s to 30 s. shortest must be positive, and longest not less.
 func WithPollInterval(shortest, longest time.Duration) Option {
 	return func(o *options) error {
 		if shortest <= 0 || longest < shortest {
@@ -166,9 +172,9 @@ func WithPollInterval(shortest, longest time.Duration) Option {
 	}
 }
 
-// WithListLag sets how late the service's list may show a new task, 0 or more; the default is 3 s. A task counts as
-// an export's own only when the list has had that long to show it, so each [CdnClient.Export] takes at least the
-// lag. With a lag that is too short, Export may return the task of another user who creates one at the same time.
+// WithListLag sets how late the service's list may show a new task, 0 or more; the default is 3 s. An export takes a
+// task for its own only after the list has had that long to show all new ones, so each [CdnClient.Export] takes at
+// least the lag. With a lag that is too short, Export may return a task that another user has created meanwhile.
 func WithListLag(lag time.Duration) Option {
 	return func(o *options) error {
 		if lag < 0 {
@@ -179,8 +185,8 @@ func WithListLag(lag time.Duration) Option {
 	}
 }
 
-// WithUserAgent names the program in the User-Agent of every request, before this package's own
-// name: "billing-report/1.4" for example.
+// WithUserAgent names the program in the User-Agent of each request, before the name of this package. An example is
+// "billing-report/1.4". The product must be printable ASCII.
 func WithUserAgent(product string) Option {
 	return func(o *options) error {
 		if product == "" || strings.ContainsFunc(product, func(r rune) bool { return r < ' ' || r > '~' }) {
@@ -196,7 +202,14 @@ func newOptions(opts []Option) (*options, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &options{region: DefaultRegion, retryPolicy: defaults, minPoll: 2 * time.Second, maxPoll: 30 * time.Second, listLag: 3 * time.Second, lostCreateExpiry: 15 * time.Minute}
+	o := &options{
+		region:           DefaultRegion,
+		retryPolicy:      defaults,
+		minPoll:          2 * time.Second,
+		maxPoll:          30 * time.Second,
+		listLag:          3 * time.Second,
+		lostCreateExpiry: 15 * time.Minute,
+	}
 	for i, option := range opts {
 		if option == nil {
 			return nil, fmt.Errorf("%w: option %d is nil", ErrInvalidParameter, i)
@@ -214,7 +227,7 @@ func newOptions(opts []Option) (*options, error) {
 	return o, nil
 }
 
-// transport is what sends the requests in the end, by net/http's rule.
+// transport returns the transport of the HTTP client. As in net/http, nil means [http.DefaultTransport].
 func (o *options) transport() http.RoundTripper {
 	if o.httpClient.Transport == nil {
 		return http.DefaultTransport
@@ -222,7 +235,7 @@ func (o *options) transport() http.RoundTripper {
 	return o.httpClient.Transport
 }
 
-// defaultTransport is tuned for a service that calls one host from many goroutines.
+// defaultTransport returns a transport for calls to one host from many goroutines.
 func defaultTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -230,11 +243,11 @@ func defaultTransport() *http.Transport {
 		ForceAttemptHTTP2:   true,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: 10 * time.Second,
-		// A dead HTTP/2 connection is closed after 15 s, within one attempt.
+		// A dead HTTP/2 connection is closed after 15 s, before the timeout of an attempt.
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
 		OnProxyConnectResponse: retry.OnProxyConnectResponse,
 		ResponseHeaderTimeout:  30 * time.Second,
-		// Each goroutine keeps its connection between two calls.
+		// Up to 256 goroutines keep a connection each between two calls.
 		MaxIdleConnsPerHost: 256,
 		IdleConnTimeout:     90 * time.Second,
 		// The service's headers are a few hundred bytes; net/http would read 10 MB of them.
@@ -242,9 +255,9 @@ func defaultTransport() *http.Transport {
 	}
 }
 
-// endpointFinder returns a function that finds where requests go. It checks an endpoint that is given, and a
-// region that needs an override. For a built-in region the function reads the file with the overrides when
-// it is first called, so that building a client does no I/O.
+// endpointFinder returns a function that returns the endpoint. It checks a given endpoint, and a region that needs an
+// override. The overrides of a built-in region are read when the function is first called, so that building a client
+// does no I/O.
 func (o *options) endpointFinder() (func() (endpoint, error), error) {
 	find := sync.OnceValues(func() (endpoint, error) {
 		address, source := o.endpoint, "WithEndpoint"

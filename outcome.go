@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// createdTaskID returns the id that a 2xx to a create may hold. An empty body is documented. A JSON object
-// without an error means accepted too. It returns errServiceError for a clear refusal, and another error if
-// the text proves neither.
+// createdTaskID returns the task id in the 2xx of a create, or "" if there is none. The service documents an empty
+// body; a JSON object without an error means accepted too. The error is errServiceError for a clear refusal. Another
+// error means that the text proves neither.
 func createdTaskID(text string) (string, error) {
 	var response struct {
 		TaskID looseText       `json:"task_id"`
@@ -45,8 +45,8 @@ func createdTaskID(text string) (string, error) {
 	return string(id), nil
 }
 
-// mayFollowTask reports whether the service may have made a task before it sent code in a 2xx: after an internal
-// error, or a gateway's failure to get the response of the CDN.
+// mayFollowTask reports whether the CDN may have made a task although a 2xx has this code. That is so for an internal
+// error, and for a gateway that did not get the CDN's response.
 func mayFollowTask(code string) bool {
 	m, _ := meaningOf(code)
 	return m.transient || gatewayCode(code) == "APIGW.0201"
@@ -60,7 +60,7 @@ var nestedCode = regexp.MustCompile(`"(?:CDN|APIGW|APIG|APIC)\.[0-9]{4,8}"`)
 
 func isErrorCode(code string) bool { return errorCode.MatchString(code) }
 
-// hasErrorText reports whether the member "error" says anything. An empty object and null do not.
+// hasErrorText reports whether the member "error" has content. An empty object and null have none.
 func hasErrorText(member json.RawMessage) bool {
 	switch strings.Join(strings.Fields(string(member)), "") {
 	case "", "null", "{}", `""`, "[]", "false", "0":
@@ -69,8 +69,8 @@ func hasErrorText(member json.RawMessage) bool {
 	return true
 }
 
-// withOutcome adds ErrOutcomeUnknown to err if the service may have accepted the call's last request. The
-// requests before it were not accepted, or there would have been no later one.
+// withOutcome adds ErrOutcomeUnknown to err if the service may have accepted the call's last request. No earlier
+// request was accepted, since only a refused or unsent one is sent again.
 func (c *call) withOutcome(err error) error {
 	if c.mayBeAccepted(err) {
 		return outcomeUnknown{err}
@@ -95,7 +95,7 @@ func (c *call) mayBeAccepted(err error) bool {
 type outcomeUnknown struct{ error }
 
 func (e outcomeUnknown) Error() string {
-	return e.error.Error() + "; " + ErrOutcomeUnknown.Error() + ": look in the list before asking again"
+	return e.error.Error() + "; " + ErrOutcomeUnknown.Error() + ": check the list before creating another task"
 }
 
 func (e outcomeUnknown) Unwrap() []error { return []error{ErrOutcomeUnknown, e.error} }

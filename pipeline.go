@@ -10,27 +10,27 @@ import (
 	"example.com/huaweicloud/cdn/internal/retry"
 )
 
-// handler takes a call one step further. It returns nil only if call.response is a success that decoded.
+// handler is one step of a call. It returns nil only if call.response is a success that decoded.
 type handler func(ctx context.Context, c *call) error
 
-// newPipeline returns the handler that takes a call to its response. Each step calls the next one, so the
-// order of this function, read upwards, is the order of a request.
+// newPipeline returns the handler that makes a whole call. Each step calls the next one, so the order of this
+// function, read upwards, is the order in which a request passes them.
 func newPipeline(o *options, clock *clock, pacer *pace.Pacer) handler {
 	keys := o.credentialSource(clock.now)
-	// One request to the user's *http.Client, within the time of one attempt.
+	// One request to the user's *http.Client, within the timeout of one attempt.
 	next := newSender(o).send
-	// Each attempt has a signature of its own, since a signature is good for 15 minutes only.
+	// Each attempt has a signature of its own, since a signature is valid for 15 minutes.
 	next = signing(keys, clock, next)
 	if o.rateLimiter != nil {
 		// A limiter counts requests, so it is asked before each. Its delay is not part of the attempt.
 		next = limiting(o.rateLimiter, next)
 	}
-	// The quota is kept before the signature is made, since a turn may be minutes away.
+	// A call waits for its turn under the quota before it is signed, since the wait may take minutes.
 	next = pacing(pacer, o.retryPolicy.MaxThrottleWait, next)
 	// New temporary credentials are fetched before the clock is corrected: if both are wrong, the second signature
 	// with the corrected clock is the first with the new credentials.
 	next = refreshing(keys, next)
-	// A wrong clock is corrected before a retry is considered: no retry would mend it.
+	// A wrong clock is corrected before a retry is considered, since no retry corrects it.
 	next = correcting(clock, o.logger, next)
 	return retrying(o.retryPolicy, &retry.Budget{}, o.logger, next)
 }
@@ -68,10 +68,10 @@ func signing(keys *credentialSource, clock *clock, next handler) handler {
 	}
 }
 
-// RateLimiter delays requests to keep a quota. A *rate.Limiter of golang.org/x/time/rate is one.
+// RateLimiter delays requests to keep a quota. The type *rate.Limiter of golang.org/x/time/rate implements it.
 type RateLimiter interface {
-	// Wait returns nil when the next request may be sent, or an error when ctx ends first. It must be
-	// safe for concurrent use.
+	// Wait returns nil when the next request may be sent, or an error if ctx ends first. The call returns that
+	// error, and nothing is sent. Wait must be safe for concurrent use.
 	Wait(ctx context.Context) error
 }
 

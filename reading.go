@@ -172,7 +172,7 @@ func isTransientPoll(err error) bool {
 	case errors.Is(err, ErrMalformedResponse), errors.Is(err, ErrThrottled):
 		return true
 	case errors.As(err, &response):
-		return isTransientResponse(response)
+		return response.transient()
 	case isOwn(err):
 		return false
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// gateway is a service that accepts one access key only, and the clock that it goes by.
+// gateway is a service that accepts one access key only. Its clock may be ahead of the local one.
 type gateway struct {
 	*httptest.Server
 	accepts string

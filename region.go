@@ -18,11 +18,11 @@ import (
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/region"
 )
 
-// DefaultRegion is the region of a client without [WithRegion]. The service is global: a region only
-// selects the site that serves the requests.
+// DefaultRegion is the region of a client without [WithRegion]. The service is global: a region only selects the site
+// that serves the requests.
 const DefaultRegion = "cn-north-1"
 
-// Regions returns the ids that [WithRegion] takes without an override, sorted.
+// Regions returns the ids of the built-in regions, sorted. [WithRegion] accepts them without an override.
 func Regions() []string { return []string{"ap-southeast-1", "cn-north-1", "eu-west-101"} }
 
 // builtInEndpoint returns the endpoint of a region as the vendor publishes it, or "".
@@ -36,10 +36,10 @@ func builtInEndpoint(id string) string {
 	return ""
 }
 
-// endpoint is where requests go, and what the user set to send them there.
+// endpoint is an address of the service and the setting that it comes from.
 type endpoint struct {
 	url    *url.URL
-	source string // an option, a variable or a file; "" for a built-in region
+	source string // an option, a variable or a file; "" for the address of a built-in region
 }
 
 // regionEndpoint returns the endpoint of a region and its source: the user's override, as the vendor's core
@@ -98,10 +98,10 @@ func regionsFile() string {
 	return filepath.Join("~", ".huaweicloud", "regions.yaml")
 }
 
-// regionsFileError returns the error for a panic of the vendor's reader. The reader panics with the cause
-// only once; later it fails on the data that it has not read.
+// regionsFileError returns the error for a panic of the vendor's reader. Only its first panic has the cause. Later
+// ones are about the data that it has not read.
 func regionsFileError(cause any) error {
-	why := "it could not be read when this process first looked"
+	why := "the first attempt of this process to read it has failed"
 	if _, again := cause.(runtime.Error); !again {
 		why = redact.Excerpt(fmt.Sprint(cause), redact.Short)
 	}
@@ -133,7 +133,7 @@ func withoutUser(address string) string {
 	return address
 }
 
-// endpointFault returns why u cannot be an endpoint, or "".
+// endpointFault returns the reason why u cannot be an endpoint, or "".
 func endpointFault(u *url.URL, insecureHTTP bool) string {
 	switch {
 	case u.Scheme != "https" && u.Scheme != "http":

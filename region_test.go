@@ -253,7 +253,7 @@ func TestRegionsFileErrorSaysWhichFileAndWhy(t *testing.T) {
 		err := regionsFileError(nilPointerError())
 		require.ErrorIs(t, err, ErrInvalidParameter)
 		assert.Contains(t, err.Error(), filepath.Join("~", ".huaweicloud", "regions.yaml"))
-		assert.Contains(t, err.Error(), "could not be read when this process first looked")
+		assert.Contains(t, err.Error(), "the first attempt of this process to read it has failed")
 	})
 }
 
@@ -280,7 +280,7 @@ func TestBuildingAClientForABuiltInRegionReadsNoFile(t *testing.T) {
 	// Only the first read reports the cause.
 	_, _, err = regionEndpoint("cn-north-1")
 	require.ErrorIs(t, err, ErrInvalidParameter)
-	assert.NotContains(t, err.Error(), "first looked")
+	assert.NotContains(t, err.Error(), "first attempt")
 }
 
 func TestRegionsAreResolvedByManyGoroutinesAtOnce(t *testing.T) {

@@ -11,30 +11,30 @@ import (
 	"example.com/huaweicloud/cdn/internal/retry"
 )
 
-// RetryPolicy says how a call is retried. The zero value, and each field that is zero, means the default.
+// RetryPolicy sets how calls are retried; see [WithRetryPolicy]. A field that is zero means its default.
 //
 // Listing and getting are retried after connection errors, timeouts of one attempt, the statuses 408, 500, 502,
 // 503 and 504, and the code CDN.0000. A create is not idempotent: it is retried only if the request was not
-// written. What the gateway refuses before the CDN sees it is sent again for all calls: after a 429 when the
-// quota allows it, and once after a refusal that shows a wrong local clock. Nothing else is retried: other
-// statuses, TLS and certificate errors, malformed responses, or a context that has ended.
+// written. Every call is sent again after the gateway has refused it before the CDN saw it: after a 429 as soon as the
+// quota allows it, once after a refusal that shows a wrong local clock, and once after a refusal of temporary
+// credentials if new ones can be fetched. Nothing else is retried: other statuses, TLS and certificate errors,
+// malformed responses, or a context that has ended.
 //
 // Each delay is drawn at random from 0 to a bound that begins at MinBackoff and doubles up to MaxBackoff (full
 // jitter). A Retry-After, in seconds or as a date, is added to it. A call returns at once if the delay cannot
 // end before its context's deadline, or if Retry-After asks for more than 10 minutes.
 //
 // All calls of a client share a budget of 500 tokens: a retry takes 5, or the call returns with its last error;
-// a call that succeeds returns what its last retry took, or 1 if it needed none. So a service that is down
-// sees 100 retries of a client, then one for each five calls that succeed.
+// a call that succeeds returns the 5 tokens of its last retry, or 1 if it needed none. So a service that is down
+// receives 100 retries of a client, then one for each five calls that succeed.
 type RetryPolicy struct {
-	// MaxAttempts is how many requests a call may send, the first one included; 0 means 4, and 1
-	// turns retries off.
+	// MaxAttempts is the highest number of attempts of a call, the first one included; 0 means 4. 1 turns retries
+	// off.
 	MaxAttempts int
-	// MinBackoff is the longest that the first delay can be; 0 means 500 ms, or MaxBackoff if that
-	// is shorter.
+	// MinBackoff is the upper bound of the first delay; 0 means 500 ms, or MaxBackoff if that is shorter.
 	MinBackoff time.Duration
-	// MaxBackoff is the longest that any delay can be, without Retry-After; 0 means 20 s, or
-	// MinBackoff if that is longer.
+	// MaxBackoff is the upper bound of every delay, without Retry-After; 0 means 20 s, or MinBackoff if that is
+	// longer.
 	MaxBackoff time.Duration
 	// AttemptTimeout bounds one attempt, from dialling to the last byte of the response; 0 means 30 s.
 	// The context of a call bounds all its attempts and delays together.
@@ -77,7 +77,7 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// errBudgetSpent is the reason why a failure that would be retried is not.
+// errBudgetSpent is added to a failure that is not retried because of the budget.
 var errBudgetSpent = errors.New("not retried: the client's retry budget is spent")
 
 // retrying sends a call again, after a delay, while that is safe and may help.
@@ -116,16 +116,16 @@ func retrying(policy RetryPolicy, budget *retry.Budget, logger *slog.Logger, nex
 	}
 }
 
-// isRetryable reports whether the call may be sent again after err. A create may be sent again only if the
-// service cannot have seen it.
+// isRetryable reports whether another attempt is safe and may succeed after err. A create is sent again only if the
+// service cannot have received it.
 func isRetryable(c *call, err error) bool {
 	var response *APIError
 	var broken *brokenResponse
 	switch {
-	case errors.Is(err, ErrThrottled): // the call has waited for its turn already
+	case errors.Is(err, ErrThrottled): // pacing has waited already
 		return false
 	case errors.As(err, &response):
-		return c.idempotent() && isTransientResponse(response)
+		return c.idempotent() && response.transient()
 	case errors.As(err, &broken):
 		return c.idempotent() && retry.IsTransient(broken.cause)
 	case errors.Is(err, ErrMalformedResponse):
@@ -135,9 +135,6 @@ func isRetryable(c *call, err error) bool {
 	}
 	return false
 }
-
-// isTransientResponse reports whether the service may respond otherwise to the same request later.
-func isTransientResponse(e *APIError) bool { return e.transient() }
 
 // retryAfterOf returns the delay that a response asks for, or 0.
 func retryAfterOf(err error) time.Duration {

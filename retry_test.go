@@ -43,10 +43,10 @@ func TestRetryPolicyDefaults(t *testing.T) {
 	}
 }
 
-// connectionError is what net reports of a connection.
+// connectionError returns the error of package net for a connection.
 func connectionError(op string, err error) error { return &net.OpError{Op: op, Net: "tcp", Err: err} }
 
-// timeoutError is a time-out that is not a context's.
+// timeoutError is a timeout of the network.
 type timeoutError struct{}
 
 func (timeoutError) Error() string { return "i/o timeout" }
@@ -56,8 +56,8 @@ func TestWhatIsRetried(t *testing.T) {
 	const always, never = 4, 1
 	tests := []struct {
 		name         string
-		answer       func() (*http.Response, error)
-		list, create int // requests that the server sees
+		response     func() (*http.Response, error)
+		list, create int // number of requests
 	}{
 		{"500", answering(500, ""), always, never},
 		{"502", answering(502, ""), always, never},
@@ -81,12 +81,12 @@ func TestWhatIsRetried(t *testing.T) {
 		{"broken pipe", failing(connectionError("write", syscall.EPIPE)), always, never},
 		{"closed", failing(io.EOF), always, never},
 		{"closed within the header", failing(io.ErrUnexpectedEOF), always, never},
-		{"time-out of the network", failing(timeoutError{}), always, never},
+		{"timeout of the network", failing(timeoutError{}), always, never},
 		{"lookup failed for now", failing(connectionError("dial", &net.DNSError{Err: "server misbehaving", IsTemporary: true})), always, never},
 		{"no such host", failing(connectionError("dial", &net.DNSError{Err: "no such host", IsNotFound: true})), never, never},
 		{"unknown authority", failing(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), never, never},
 		{"TLS alert of the server", failing(connectionError("remote error", tls.AlertError(40))), never, never},
-		{"TLS alert of ours", failing(connectionError("local error", tls.AlertError(70))), never, never},
+		{"TLS alert of the client", failing(connectionError("local error", tls.AlertError(70))), never, never},
 		{"not TLS at all", failing(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), never, never},
 		{"not HTTP at all", failing(errors.New(`malformed HTTP response "SSH-2.0"`)), never, never},
 		{"HTTP/2 stream reset", failing(errors.New("stream error: stream ID 3; INTERNAL_ERROR; received from peer")), always, never},
@@ -95,12 +95,12 @@ func TestWhatIsRetried(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				transport, requests := inOrder(test.answer)
+				transport, requests := inOrder(test.response)
 				_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 				require.Error(t, err)
 				assert.Equal(t, test.list, *requests, "list")
 
-				transport, requests = inOrder(test.answer)
+				transport, requests = inOrder(test.response)
 				_, err = newTestClient(t, transport).CreateExportTask(t.Context(), &CreateExportTaskRequest{})
 				require.Error(t, err)
 				assert.Equal(t, test.create, *requests, "create")
@@ -118,13 +118,13 @@ func TestCreateIsRetriedWhereTheRequestWasNotWritten(t *testing.T) {
 		unknown bool
 	}{
 		{"no connection", func(trace *httptrace.ClientTrace) { trace.GetConn("") }, connectionError("dial", syscall.ECONNREFUSED), 4, false},
-		{"no connection, and another would not do", func(trace *httptrace.ClientTrace) { trace.GetConn("") }, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, 1, false},
+		{"no connection, permanently", func(trace *httptrace.ClientTrace) { trace.GetConn("") }, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, 1, false},
 		{"header written", func(trace *httptrace.ClientTrace) { trace.GetConn(""); trace.WroteHeaders() }, io.EOF, 1, true},
 		{"failed to write", func(trace *httptrace.ClientTrace) {
 			trace.GetConn("")
 			trace.WroteRequest(httptrace.WroteRequestInfo{Err: io.ErrClosedPipe})
 		}, io.ErrClosedPipe, 1, true},
-		{"a transport that says nothing", func(*httptrace.ClientTrace) {}, connectionError("dial", syscall.ECONNREFUSED), 1, true},
+		{"transport without a trace", func(*httptrace.ClientTrace) {}, connectionError("dial", syscall.ECONNREFUSED), 1, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -190,7 +190,7 @@ func TestRetry_each_request_is_signed_anew(t *testing.T) {
 	})
 }
 
-// Over many calls, the pauses fill their range and never leave it.
+// Over many calls, the delays fill their range and never leave it.
 func TestPausesAreExponentialWithFullJitter(t *testing.T) {
 	policy := RetryPolicy{MaxAttempts: 5, MinBackoff: time.Second, MaxBackoff: 3 * time.Second}
 	limits := []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}
@@ -214,9 +214,9 @@ func TestPausesAreExponentialWithFullJitter(t *testing.T) {
 		}
 	})
 	for i, limit := range limits {
-		assert.Less(t, lowest[i], limit/20, "pause %d", i)
-		assert.Greater(t, highest[i], limit*19/20, "pause %d", i)
-		assert.LessOrEqual(t, highest[i], limit+1, "pause %d", i)
+		assert.Less(t, lowest[i], limit/20, "delay %d", i)
+		assert.Greater(t, highest[i], limit*19/20, "delay %d", i)
+		assert.LessOrEqual(t, highest[i], limit+1, "delay %d", i)
 	}
 }
 
@@ -249,7 +249,7 @@ func TestRetryAfterInVainIsNotWaitedFor(t *testing.T) {
 	}{
 		{"beyond the deadline", 10 * time.Second, "11"},
 		{"at the deadline", 10 * time.Second, "10"},
-		{"longer than anybody waits", 0, "601"},
+		{"longer than 10 minutes", 0, "601"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -320,7 +320,7 @@ func TestAnAttemptThatTimesOutIsRetried(t *testing.T) {
 	})
 }
 
-// A service that answers nothing sees 100 retries of a client, then one for each five successes.
+// A service that is down receives 100 retries of a client, then one for each five successes.
 func TestRetryBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down, requests := true, 0

@@ -18,15 +18,14 @@ import (
 )
 
 const (
-	// maxResponse is the most that is read of a response, in bytes, counted after decompression.
+	// maxResponse is the longest body that is read, in bytes after decompression.
 	maxResponse = 32 << 20
 	chunkSize   = 32 << 10
-	// trustedLength is how much memory, in bytes, a Content-Length gets before the bytes are there.
+	// trustedLength is how many bytes are allocated for a Content-Length before the body is read.
 	trustedLength = 1 << 20
 )
 
-// sender sends one request and reads the response to its end, so that a broken response is known as such
-// before its status counts.
+// sender sends one request and reads the response to its end. A success whose body breaks off is a failure.
 type sender struct {
 	http     *http.Client
 	ownWire  bool // whether the transport is net/http's own
@@ -46,7 +45,7 @@ func newSender(o *options) *sender {
 
 // send is the last handler.
 func (s *sender) send(ctx context.Context, c *call) error {
-	// A limiter or a fetch of credentials may have waited for longer than the context lasted.
+	// The context may have ended while a limiter or a fetch of credentials waited.
 	if ctx.Err() != nil {
 		return endOf(ctx)
 	}
@@ -76,10 +75,8 @@ func (s *sender) attempt(ctx context.Context, c *call) error {
 	resp, err := s.http.Do(req)
 	c.requests += wire.repeats()
 	c.sent = err == nil || wire.mayBeSent(req)
-	if err == nil {
+	if err = c.withoutEcho(err); err == nil {
 		err = s.receive(resp, c)
-	} else {
-		err = c.withoutEcho(err)
 	}
 	if err != nil {
 		return s.failure(ctx, attempt, c, err)
@@ -87,7 +84,7 @@ func (s *sender) attempt(ctx context.Context, c *call) error {
 	return c.check()
 }
 
-// errAttemptTimeout is the cause of an attempt's end by its timeout.
+// errAttemptTimeout is the cause of the end of an attempt that has timed out.
 var errAttemptTimeout = fmt.Errorf("the timeout of one attempt: %w", context.DeadlineExceeded)
 
 // failure returns the error for an attempt that failed with err.
@@ -108,8 +105,8 @@ func (s *sender) failure(ctx, attempt context.Context, c *call, err error) error
 	return err
 }
 
-// receive reads the body of resp to its end, so that the connection can be used again. Of a response that is
-// an error anyway, it keeps what could be read.
+// receive reads the body of resp to its end, so that the connection can be reused. It ignores an error of reading if
+// the response is no 2xx: what could be read describes that error.
 func (s *sender) receive(resp *http.Response, c *call) error {
 	c.response = &response{
 		status:    resp.StatusCode,
@@ -117,9 +114,7 @@ func (s *sender) receive(resp *http.Response, c *call) error {
 		requestID: redact.Excerpt(c.withoutSecrets(resp.Header.Get("X-Request-Id")), maxRequestID),
 	}
 	text, err := s.readBody(resp)
-	if err != nil {
-		err = c.withoutEcho(err)
-	}
+	err = c.withoutEcho(err)
 	if closeErr := resp.Body.Close(); err == nil {
 		err = closeErr
 	}
@@ -139,8 +134,7 @@ type brokenResponse struct{ cause error }
 func (e *brokenResponse) Error() string   { return ErrMalformedResponse.Error() + ": " + e.cause.Error() }
 func (e *brokenResponse) Unwrap() []error { return []error{ErrMalformedResponse, e.cause} }
 
-// readBody returns up to maxResponse bytes, read straight into the string that the response's strings will be
-// cut from.
+// readBody returns the body, of up to maxResponse bytes. It allocates one string, of which decoded strings are parts.
 func (s *sender) readBody(resp *http.Response) (string, error) {
 	content, err := decoded(resp)
 	if err != nil {
@@ -160,8 +154,8 @@ func (s *sender) readBody(resp *http.Response) (string, error) {
 	return text.String(), err
 }
 
-// decoded returns the body without its content encoding. net/http decodes what it has asked for itself; a
-// service or proxy that compresses unasked is decoded here.
+// decoded returns the body without its content encoding. net/http decodes gzip that it has asked for. This decodes
+// gzip of a service or proxy that was not asked for it.
 func decoded(resp *http.Response) (io.Reader, error) {
 	switch encoding := strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding"))); encoding {
 	case "", "identity":
@@ -169,7 +163,7 @@ func decoded(resp *http.Response) (io.Reader, error) {
 	case "gzip", "x-gzip":
 		content, err := gzip.NewReader(resp.Body)
 		if errors.Is(err, io.EOF) {
-			return http.NoBody, nil // an empty body, which net/http takes for empty too
+			return http.NoBody, nil // net/http treats an empty body in the same way
 		}
 		return content, err
 	default:
@@ -196,7 +190,7 @@ func (s *sender) log(ctx context.Context, c *call, err error, duration time.Dura
 	s.logger.LogAttrs(ctx, slog.LevelDebug, "cdn: request", attrs...)
 }
 
-// withoutURL returns what *url.Error wraps: the URL of a request is the same in each line of the log.
+// withoutURL returns the error in a *url.Error: the URL of a request is the same in each line of the log.
 func withoutURL(err error) error {
 	var request *url.Error
 	if errors.As(err, &request) {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// fakeService is the list and create of the service in this process, so that tests can run in fake
-// time. The last change stands first.
+// fakeService is the service in this process, so that tests can run on a fake clock. The most recently changed task
+// comes first.
 type fakeService struct {
 	mu       sync.Mutex
 	tasks    []ExportTask
@@ -20,7 +20,7 @@ type fakeService struct {
 	lists    int // requests without a filter
 	gets     int // requests for one id
 	creates  int
-	// before may answer a request in place of the service, or change the list before it does.
+	// before may return the response to a request, or change the list before the service does; nil for neither.
 	before func(req *http.Request) (*http.Response, error)
 }
 
@@ -66,7 +66,7 @@ func (f *fakeService) RoundTrip(req *http.Request) (*http.Response, error) {
 	return reply(200, string(page)), err
 }
 
-// add puts a new task at the head. The caller holds the lock, or is alone.
+// add adds a new task at the head. The caller holds the lock, or no other goroutine runs.
 func (f *fakeService) add(task ExportTask) {
 	task.UpdateTime = time.Now()
 	if task.CreateTime.IsZero() {
@@ -92,7 +92,7 @@ func (f *fakeService) set(id string, status ExportTaskStatus) {
 	}
 }
 
-// counts are the requests since the last call: all, and those without a filter.
+// counts returns and resets the numbers of requests: all, those without a filter, and those for one id.
 func (f *fakeService) counts() (requests, lists, gets int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -107,5 +107,5 @@ func (f *fakeService) setBefore(before func(*http.Request) (*http.Response, erro
 	f.before = before
 }
 
-// noContext is what a caller passes who forgets to make a context.
+// noContext is a context that was never made.
 var noContext context.Context

@@ -18,14 +18,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// roundTripper answers in place of the network.
+// roundTripper is a transport without a network.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 const emptyPage = `{"total":0,"data":[]}`
 
-// reply makes an answer as net/http would hand it over.
+// reply returns a response as net/http returns it.
 func reply(status int, body string, header ...string) *http.Response {
 	resp := &http.Response{
 		StatusCode:    status,
@@ -39,7 +39,7 @@ func reply(status int, body string, header ...string) *http.Response {
 	return resp
 }
 
-// newTestClient is a client with static keys that sends through transport.
+// newTestClient returns a client with permanent keys that sends through transport.
 func newTestClient(t *testing.T, transport http.RoundTripper, opts ...Option) *CdnClient {
 	t.Helper()
 	client, err := NewCdnClient(append([]Option{
@@ -51,12 +51,13 @@ func newTestClient(t *testing.T, transport http.RoundTripper, opts ...Option) *C
 	return client
 }
 
-// inOrder answers the first request with the first of answers, and so on, the last one for ever.
-func inOrder(answers ...func() (*http.Response, error)) (http.RoundTripper, *int) {
+// inOrder returns a transport that sends responses in their order, the last one again and again, and the number of
+// requests.
+func inOrder(responses ...func() (*http.Response, error)) (http.RoundTripper, *int) {
 	requests := new(int)
 	return roundTripper(func(*http.Request) (*http.Response, error) {
 		*requests++
-		return answers[min(*requests, len(answers))-1]()
+		return responses[min(*requests, len(responses))-1]()
 	}), requests
 }
 
@@ -68,7 +69,7 @@ func failing(err error) func() (*http.Response, error) {
 	return func() (*http.Response, error) { return nil, err }
 }
 
-// A transport that breaks net/http's rules gets an error, as net/http's own client would give it.
+// A transport may break the rules of net/http.
 func TestTransportsThatGiveNothing(t *testing.T) {
 	for name, transport := range map[string]roundTripper{
 		"neither":    func(*http.Request) (*http.Response, error) { return nil, nil },
@@ -82,7 +83,7 @@ func TestTransportsThatGiveNothing(t *testing.T) {
 	}
 }
 
-// testCredentials are temporary credentials that nobody refreshes.
+// testCredentials returns temporary credentials that are not refreshed.
 func testCredentials(ak, sk, token string) *global.Credentials {
 	official := &global.Credentials{}
 	official.AK, official.SK, official.SecurityToken = ak, sk, token
@@ -165,7 +166,7 @@ func TestNoSilentSuccess(t *testing.T) {
 				assert.Nil(t, got)
 				assert.Contains(t, err.Error(), strings.ReplaceAll(test.want, "200", strconv.Itoa(status)))
 				assert.NotContains(t, err.Error(), "\n")
-				assert.Equal(t, 1, *requests, "a malformed answer is not asked for again")
+				assert.Equal(t, 1, *requests, "a malformed response is not retried")
 			})
 		}
 	}
@@ -200,7 +201,7 @@ func TestErrorAnswers(t *testing.T) {
 			APIError{StatusCode: 404, ErrMsg: ErrMsg{"", "<html> <h1>Not Found</h1>" + strings.Repeat("x", 172) + "…"}}},
 		{"nothing", 400, "", nil, APIError{StatusCode: 400}},
 		{"binary", 418, "\x00\x01\xffok", nil, APIError{StatusCode: 418, ErrMsg: ErrMsg{"", "ok"}}},
-		{"1xx is no answer", 199, "", nil, APIError{StatusCode: 199}},
+		{"1xx", 199, "", nil, APIError{StatusCode: 199}},
 		{"retry after", 501, "", []string{"Retry-After", "7"}, APIError{StatusCode: 501, RetryAfter: 7 * time.Second}},
 		{"too large", 400, strings.Repeat("x", maxResponse+1), nil, APIError{StatusCode: 400}},
 	}
@@ -216,7 +217,7 @@ func TestErrorAnswers(t *testing.T) {
 	}
 }
 
-// A 32 MiB answer is read, one byte more is not, and the reading stops there.
+// A body of 32 MiB is read. Reading stops at one byte more.
 func TestResponseLimit(t *testing.T) {
 	padding := strings.Repeat(" ", maxResponse-len(emptyPage))
 	transport, _ := inOrder(answering(200, emptyPage+padding))
@@ -231,7 +232,7 @@ func TestResponseLimit(t *testing.T) {
 	assert.LessOrEqual(t, endless.read, maxResponse+chunkSize)
 }
 
-// countingReader is white space without end.
+// countingReader is white space without an end.
 type countingReader struct{ read int }
 
 func (r *countingReader) Read(p []byte) (int, error) {
@@ -260,7 +261,7 @@ func TestSecretsEchoedByTheServerAreRedacted(t *testing.T) {
 	}
 }
 
-// A security token may be longer than what is shown of a body, and be cut where the body is.
+// A security token may be longer than the excerpt of a body, and be cut with it.
 func TestLongSecretsAreRedactedWhereverTheyAreCut(t *testing.T) {
 	token := strings.Repeat("long-s3cret-token/", 200)
 	for _, status := range []int{200, 400} {
@@ -276,7 +277,6 @@ func TestLongSecretsAreRedactedWhereverTheyAreCut(t *testing.T) {
 	}
 }
 
-// What the service says of the algorithm is no secret.
 func TestTheAlgorithmIsNotRedacted(t *testing.T) {
 	transport, _ := inOrder(answering(401, `{"error_code":"APIGW.0301","error_msg":"Authorization must begin with SDK-HMAC-SHA256 Access="}`))
 	_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
@@ -303,7 +303,7 @@ func TestEachAttemptIsLogged(t *testing.T) {
 	assert.NotContains(t, log.String(), "log-token")
 }
 
-// limiterFunc is a rate limiter.
+// limiterFunc is a rate limiter that calls itself.
 type limiterFunc func(context.Context) error
 
 func (f limiterFunc) Wait(ctx context.Context) error { return f(ctx) }
@@ -358,7 +358,7 @@ func TestRateLimiter_error_after_a_refused_create_leaves_no_outcome_open(t *test
 	}
 }
 
-// These are the words of golang.org/x/time/rate.
+// The text is that of golang.org/x/time/rate.
 func TestRateLimiterThatWouldWaitTooLongIsATimeout(t *testing.T) {
 	transport, _ := inOrder(answering(200, emptyPage))
 	client := newTestClient(t, transport, WithRateLimiter(limiterFunc(func(context.Context) error {
@@ -368,7 +368,6 @@ func TestRateLimiterThatWouldWaitTooLongIsATimeout(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-// The time that a call waits for its turn is not its attempt's.
 func TestRateLimiterWaitIsNotPartOfAnAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		transport, _ := inOrder(answering(200, emptyPage))

@@ -21,7 +21,7 @@ type repeatedError struct{}
 func (repeatedError) Error() string   { return "the transport was about to send the request again" }
 func (repeatedError) Transient() bool { return true }
 
-// wire observes what net/http does with the request of one attempt.
+// wire observes how net/http sends the request of one attempt.
 type wire struct {
 	end context.CancelCauseFunc
 	// own reports whether the transport is net/http's own, which asks for a connection before it sends anything.
@@ -45,7 +45,7 @@ func (w *wire) trace(ctx context.Context) context.Context {
 	})
 }
 
-// getConn ends the attempt if the request was written already, or if connections are of no use.
+// getConn ends the attempt if the request was written already, or if too many connections have failed.
 func (w *wire) getConn(string) {
 	if w.connections.Add(1) > maxConnections || w.written.Load() > 0 {
 		w.end(errRepeated)
