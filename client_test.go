@@ -19,7 +19,7 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-func TestOptionsAreChecked(t *testing.T) {
+func TestOptions_invalid_is_an_error(t *testing.T) {
 	tests := []struct {
 		name   string
 		option cdn.Option
@@ -55,7 +55,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-func TestLaterOptionsCount(t *testing.T) {
+func TestOptions_the_later_one_counts(t *testing.T) {
 	srv, _ := newServer(t)
 	client, err := cdn.NewCdnClient(
 		cdn.WithAKSK("wrong", "wrong"), cdn.WithAKSK(srv.AK, srv.SK),
@@ -75,7 +75,7 @@ func TestLaterOptionsCount(t *testing.T) {
 }
 
 // Every verb of fmt, both handlers of slog and encoding/json are tried.
-func TestNothingShowsASecret(t *testing.T) {
+func TestSecrets_not_printed_logged_or_marshalled(t *testing.T) {
 	const sk, token = "s3cret-key", "s3cret-token"
 	official := &global.Credentials{}
 	official.AK, official.SK, official.SecurityToken = "ak", sk, token
@@ -130,7 +130,7 @@ func TestNothingShowsASecret(t *testing.T) {
 	}
 }
 
-func TestSecurityTokenAndAccountAreSent(t *testing.T) {
+func TestCredentials_security_token_and_account_are_sent(t *testing.T) {
 	srv := cdntest.NewServer(cdntest.WithSecurityToken("token"))
 	defer srv.Close()
 	official := &global.Credentials{DomainId: "account-1"}
@@ -146,7 +146,7 @@ func TestSecurityTokenAndAccountAreSent(t *testing.T) {
 	assert.Contains(t, sent.Get("Authorization"), "SignedHeaders=host;x-domain-id;x-sdk-date;x-security-token,")
 }
 
-func TestCredentialsAreCopied(t *testing.T) {
+func TestCredentials_later_change_is_ignored(t *testing.T) {
 	srv, _ := newServer(t)
 	official := &global.Credentials{}
 	official.AK, official.SK = srv.AK, srv.SK
@@ -157,7 +157,7 @@ func TestCredentialsAreCopied(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestOneClientFromManyGoroutines(t *testing.T) {
+func TestClient_concurrent_calls(t *testing.T) {
 	srv := cdntest.NewServer(cdntest.WithSampleTasks(30))
 	defer srv.Close()
 	// The vendor's package keeps an override until the process ends.
@@ -189,7 +189,7 @@ func TestOneClientFromManyGoroutines(t *testing.T) {
 	wg.Wait()
 }
 
-func TestConnectionsAreReused(t *testing.T) {
+func TestConnection_reused_after_errors(t *testing.T) {
 	srv, _ := newServer(t)
 	connections := map[string]bool{}
 	var mu sync.Mutex
@@ -211,7 +211,7 @@ func TestConnectionsAreReused(t *testing.T) {
 }
 
 // net/http decodes a response with gzip. The limit counts the decoded bytes.
-func TestCompressedAnswers(t *testing.T) {
+func TestResponse_compressed(t *testing.T) {
 	srv, client := newServer(t)
 	srv.Inject(cdntest.Fault{Status: 200, Header: http.Header{"Content-Encoding": {"gzip"}}, Body: gzipped(t, `{"total":0,"data":[]}`)})
 	_, err := client.ListExportTasks(t.Context(), nil)

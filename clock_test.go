@@ -31,7 +31,7 @@ func serverAhead(by time.Duration, requests *int) http.RoundTripper {
 	})
 }
 
-func TestClockIsPutRightOnceAndKept(t *testing.T) {
+func TestClock_corrected_once_for_all_calls(t *testing.T) {
 	for _, by := range []time.Duration{20 * time.Minute, -20 * time.Minute, 24 * 365 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			var log bytes.Buffer
@@ -55,7 +55,7 @@ func TestClockIsPutRightOnceAndKept(t *testing.T) {
 	}
 }
 
-func TestClockIsPutRightForCreateToo(t *testing.T) {
+func TestClock_corrected_for_a_create(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		requests := 0
 		ahead := serverAhead(time.Hour, &requests)
@@ -72,7 +72,7 @@ func TestClockIsPutRightForCreateToo(t *testing.T) {
 	})
 }
 
-func TestManyCallsThatMeetAWrongClockAtOnceAllSucceed(t *testing.T) {
+func TestClock_corrected_for_concurrent_calls(t *testing.T) {
 	requests := 0
 	client := newTestClient(t, serverAhead(time.Hour, &requests))
 	var wg sync.WaitGroup
@@ -85,7 +85,7 @@ func TestManyCallsThatMeetAWrongClockAtOnceAllSucceed(t *testing.T) {
 	wg.Wait()
 }
 
-func TestHonestRefusalIsNotRetried(t *testing.T) {
+func TestClock_refusal_with_the_right_time_is_not_retried(t *testing.T) {
 	now := time.Now().UTC()
 	for name, date := range map[string]string{
 		"date is ours":      now.Format(http.TimeFormat),
@@ -103,7 +103,7 @@ func TestHonestRefusalIsNotRetried(t *testing.T) {
 }
 
 // A Date that does not help is tried once.
-func TestWrongClockAndWrongKeys(t *testing.T) {
+func TestClock_wrong_with_wrong_keys(t *testing.T) {
 	transport, requests := inOrder(answering(401, "", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"))
 	client := newTestClient(t, transport)
 	_, err := client.ListExportTasks(t.Context(), nil)
@@ -157,7 +157,7 @@ func TestClock_rejected_offset_is_tried_again_after_5_minutes(t *testing.T) {
 	})
 }
 
-func TestOtherStatusesDoNotMoveTheClock(t *testing.T) {
+func TestClock_ignores_other_statuses(t *testing.T) {
 	transport, requests := inOrder(answering(403, "", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"))
 	_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 	require.ErrorIs(t, err, ErrForbidden)

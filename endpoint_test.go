@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestEndpointIsAccepted(t *testing.T) {
+func TestParseEndpoint_valid(t *testing.T) {
 	tests := map[string]struct {
 		endpoint string
 		insecure bool
@@ -52,7 +52,7 @@ func TestEndpointIsAccepted(t *testing.T) {
 	}
 }
 
-func TestEndpointIsRefusedWithItsFaultNamed(t *testing.T) {
+func TestParseEndpoint_invalid(t *testing.T) {
 	tests := map[string]struct {
 		endpoint string
 		insecure bool
@@ -104,7 +104,7 @@ func TestEndpointIsRefusedWithItsFaultNamed(t *testing.T) {
 	}
 }
 
-func TestEmptyEndpointIsRefused(t *testing.T) {
+func TestEndpoint_empty_is_invalid(t *testing.T) {
 	_, err := NewCdnClient(WithEndpoint(""))
 	require.ErrorIs(t, err, ErrInvalidParameter)
 	assert.Contains(t, err.Error(), "Endpoint")
@@ -138,7 +138,7 @@ func FuzzParseEndpoint(f *testing.F) {
 }
 
 // A wrong endpoint is a likely cause of a failed connection.
-func TestFailedConnectionNamesTheSourceOfTheEndpoint(t *testing.T) {
+func TestEndpoint_named_with_its_source_after_a_failed_connection(t *testing.T) {
 	closed := httptest.NewServer(http.NotFoundHandler())
 	closed.Close()
 	t.Setenv("HUAWEICLOUD_SDK_REGION_CDN_OVERRIDE_CLOSED_1", closed.URL)
@@ -167,7 +167,7 @@ func TestFailedConnectionNamesTheSourceOfTheEndpoint(t *testing.T) {
 	}
 }
 
-func TestOtherFailuresDoNotNameTheEndpoint(t *testing.T) {
+func TestEndpoint_not_named_after_other_failures(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Err: errors.New("refused")}
 	u := &url.URL{Scheme: "https", Host: "cdn.example.com"}
 	for name, test := range map[string]struct {

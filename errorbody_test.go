@@ -69,7 +69,7 @@ func TestParseErrorBody(t *testing.T) {
 	}
 }
 
-func TestParseErrorBodyBoundsMessages(t *testing.T) {
+func TestParseErrorBody_long_texts_are_cut(t *testing.T) {
 	text, err := json.Marshal(map[string]string{"error_code": strings.Repeat("C", 9000), "error_msg": strings.Repeat("日", 9000), "request_id": strings.Repeat("r", 9000)})
 	require.NoError(t, err)
 	got := parseErrorBody(string(text))
@@ -96,7 +96,7 @@ func FuzzParseErrorBody(f *testing.F) {
 	})
 }
 
-func TestErrorBodyRefuses(t *testing.T) {
+func TestErrorBody_refuses(t *testing.T) {
 	for text, want := range map[string]bool{
 		``:                                     false,
 		`{}`:                                   false,
@@ -122,7 +122,7 @@ func TestErrorBodyRefuses(t *testing.T) {
 }
 
 // The code decides before the status. Without a code, a body that is no page is malformed.
-func TestListWithSuccessStatusAndError(t *testing.T) {
+func TestList_error_in_a_success(t *testing.T) {
 	const empty = `"total":0,"data":[]`
 	tests := []struct {
 		name, body string
@@ -160,7 +160,7 @@ func TestListWithSuccessStatusAndError(t *testing.T) {
 }
 
 // The link in a response opens a file.
-func TestErrorsShowNoKeyToAFile(t *testing.T) {
+func TestSecrets_echoed_link_is_redacted(t *testing.T) {
 	const text = `{"data":[{"download_link":"https://b.example/f.csv?AccessKeyId=A&Signature=s3cret","task_id":"1"`
 	for _, status := range []int{200, 400} {
 		_, err := newTestClient(t, &fakeService{before: func(*http.Request) (*http.Response, error) {
@@ -172,7 +172,7 @@ func TestErrorsShowNoKeyToAFile(t *testing.T) {
 }
 
 // The gateway may echo the canonical request of an earlier attempt, whose signature the call no longer has.
-func TestErrorsShowNoSignatureAndNoToken(t *testing.T) {
+func TestSecrets_echoed_earlier_signature_is_redacted(t *testing.T) {
 	const signature, token = "7be6668032f70418fcc22abc52071e57aff61b84a1d2381bb430d6870f4f6ebe", "gQ9jbi1ub3J0aC00/+==aBcDeFgHiJkL"
 	canonical := "GET\n/v1/\n\nhost:cdn.example.com\nx-sdk-date:20240229T235958Z\nx-security-token:" + token +
 		"\n\nhost;x-sdk-date;x-security-token\ne3b0\nAuthorization: SDK-HMAC-SHA256 Access=AK, SignedHeaders=host, Signature=" + signature

@@ -79,7 +79,7 @@ func withPrefixes(codes []string) []string {
 }
 
 // The sentinels are about the account and the service, not about what the object store refuses.
-func TestErrorsOfTheStoreHaveNoSentinel(t *testing.T) {
+func TestErrorCodes_of_the_store_have_no_sentinel(t *testing.T) {
 	for _, status := range []int{400, 401, 403, 429} {
 		response := &APIError{Operation: "Download", StatusCode: status, ErrMsg: ErrMsg{ErrorCode: "APIGW.0301"}}
 		for _, sentinel := range serviceSentinels {
@@ -89,7 +89,7 @@ func TestErrorsOfTheStoreHaveNoSentinel(t *testing.T) {
 	}
 }
 
-func TestErrorsSayWhatToCheck(t *testing.T) {
+func TestAPIError_hint(t *testing.T) {
 	const incorrect = "Incorrect IAM authentication information: "
 	tests := []struct {
 		name          string
@@ -135,7 +135,7 @@ func TestErrorsSayWhatToCheck(t *testing.T) {
 }
 
 // CDN.0000 in a 200 is retried on a list; a known refusal with a status of trouble is not.
-func TestCodeDecidesWhetherAListIsRetried(t *testing.T) {
+func TestErrorCodes_decide_whether_a_list_is_retried(t *testing.T) {
 	tests := []struct {
 		name     string
 		status   int

@@ -11,7 +11,7 @@ import (
 )
 
 // docs/errors.md has a row for each known code, with its error and whether a list is retried.
-func TestErrorCodesAreDocumented(t *testing.T) {
+func TestErrorCodes_are_documented(t *testing.T) {
 	names := map[string]error{
 		"`ErrBadRequest`": ErrBadRequest, "`ErrUnauthorized`": ErrUnauthorized, "`ErrForbidden`": ErrForbidden,
 		"`ErrThrottled`": ErrThrottled, "`ErrQuotaExceeded`": ErrQuotaExceeded, "": nil,
@@ -36,7 +36,7 @@ func TestErrorCodesAreDocumented(t *testing.T) {
 	}
 }
 
-func TestErrorKindsAreDocumented(t *testing.T) {
+func TestErrors_are_documented(t *testing.T) {
 	source, err := os.ReadFile("errors.go")
 	require.NoError(t, err)
 	var documented strings.Builder

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAPIErrorText(t *testing.T) {
+func TestAPIError_text(t *testing.T) {
 	tests := []struct {
 		name string
 		err  APIError
@@ -38,13 +38,13 @@ func TestAPIErrorText(t *testing.T) {
 	}
 }
 
-func TestAmbiguousExportErrorNamesTheCandidates(t *testing.T) {
+func TestAmbiguousExportError_names_the_candidates(t *testing.T) {
 	err := &AmbiguousExportError{[]ExportTask{{TaskID: "a"}, {TaskID: "b\n"}}}
 	assert.EqualError(t, err, "ambiguous export: it may be any of a, b")
 	assert.ErrorIs(t, err, ErrAmbiguousExport)
 }
 
-func TestAPIErrorAsOfficial(t *testing.T) {
+func TestAPIError_as_official_error(t *testing.T) {
 	err := fmt.Errorf("report: %w", &APIError{
 		StatusCode: http.StatusForbidden, RequestID: "r", ErrMsg: ErrMsg{"X.1", "denied"},
 		EncodedAuthorizationMessage: "e", RetryAfter: time.Second, Attempts: 2,
@@ -60,7 +60,7 @@ func TestAPIErrorAsOfficial(t *testing.T) {
 }
 
 // The name of the method that the user has called comes first, after "cdn:".
-func TestErrorsNameThePackageOnce(t *testing.T) {
+func TestErrors_name_the_package_once(t *testing.T) {
 	refusing := func(method string, filtered bool) func(*http.Request) (*http.Response, error) {
 		return func(req *http.Request) (*http.Response, error) {
 			if req.Method == method && (req.URL.Query().Get("task_id") != "") == filtered {
@@ -101,7 +101,7 @@ func TestErrorsNameThePackageOnce(t *testing.T) {
 }
 
 // A call that is cancelled in a delay says what it was waiting for.
-func TestCancelledCallTellsTheLastAnswer(t *testing.T) {
+func TestErrors_cancelled_call_has_the_last_response(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()

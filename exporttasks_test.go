@@ -47,7 +47,7 @@ func names(tasks []cdn.ExportTask) []string {
 	return names
 }
 
-func TestListExportTasksPagesAndFilters(t *testing.T) {
+func TestListExportTasks_pages_and_filters(t *testing.T) {
 	srv, client := newServer(t)
 	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	ids := map[string]string{}
@@ -82,7 +82,7 @@ func TestListExportTasksPagesAndFilters(t *testing.T) {
 	}
 }
 
-func TestListExportTasksSendsOnlyWhatIsSet(t *testing.T) {
+func TestListExportTasks_sends_only_set_parameters(t *testing.T) {
 	srv, client := newServer(t)
 	_, err := client.ListExportTasks(t.Context(), nil)
 	require.NoError(t, err)
@@ -91,7 +91,7 @@ func TestListExportTasksSendsOnlyWhatIsSet(t *testing.T) {
 	assert.Empty(t, requests[0].Query)
 }
 
-func TestInvalidParametersAreNotSent(t *testing.T) {
+func TestParameters_invalid_are_not_sent(t *testing.T) {
 	srv, client := newServer(t)
 	for _, limit := range []int{-1, 101} {
 		_, err := client.ListExportTasks(t.Context(), &cdn.ListExportTasksRequest{Limit: limit})
@@ -138,7 +138,7 @@ func TestGetExportTask_other_tasks_only(t *testing.T) {
 	assert.Nil(t, got)
 }
 
-func TestErrorsNameTheOperation(t *testing.T) {
+func TestErrors_name_the_operation(t *testing.T) {
 	client := clientOf(t, 400, `{"error":{"error_code":"CDN.0001","error_msg":"no"}}`)
 	_, err := client.GetExportTask(t.Context(), "x")
 	assert.EqualError(t, err, "cdn: GetExportTask: 400 Bad Request: CDN.0001: no (request id r-1)")
@@ -146,7 +146,7 @@ func TestErrorsNameTheOperation(t *testing.T) {
 	assert.EqualError(t, err, "cdn: CreateExportTask: 400 Bad Request: CDN.0001: no (request id r-1)")
 }
 
-func TestCreateExportTaskMakesATask(t *testing.T) {
+func TestCreateExportTask_makes_a_task(t *testing.T) {
 	srv, client := newServer(t)
 	got, err := client.CreateExportTask(t.Context(), &cdn.CreateExportTaskRequest{
 		DomainNames: []string{"www.example.com", "img.example.com"},
@@ -168,7 +168,7 @@ func TestCreateExportTaskMakesATask(t *testing.T) {
 	assert.False(t, srv.Tasks()[0].Status.Done())
 }
 
-func TestCreateExportTaskAnswers(t *testing.T) {
+func TestCreateExportTask_responses(t *testing.T) {
 	tests := []struct {
 		name    string
 		status  int

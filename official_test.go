@@ -77,7 +77,7 @@ func serve(t *testing.T, status int, body string, header ...string) (endpoint st
 	return srv.URL, requests
 }
 
-func TestOfficialSDKFailsOnTheVendorsExample(t *testing.T) {
+func TestOfficialSDK_fails_on_the_vendors_example(t *testing.T) {
 	endpoint, _ := serve(t, 200, vendorsExample)
 	_, err := newOfficialClient(t, endpoint, nil).ListExportTasks(&model.ListExportTasksRequest{})
 	require.ErrorContains(t, err, "ReadString: expects")
@@ -88,7 +88,7 @@ func TestOfficialSDKFailsOnTheVendorsExample(t *testing.T) {
 	assert.Equal(t, int64(1675134803874), got.Data[0].CreateTime.UnixMilli())
 }
 
-func TestOfficialSDKTakesAnEmptyAnswerForSuccess(t *testing.T) {
+func TestOfficialSDK_empty_response_is_a_success(t *testing.T) {
 	for name, body := range map[string]string{
 		"error object": `{"error":{"error_code":"CDN.0001","error_msg":"no"}}`,
 		"empty body":   "",
@@ -106,7 +106,7 @@ func TestOfficialSDKTakesAnEmptyAnswerForSuccess(t *testing.T) {
 	}
 }
 
-func TestOfficialSDKTakesNoContext(t *testing.T) {
+func TestOfficialSDK_takes_no_context(t *testing.T) {
 	client := reflect.TypeFor[*official.CdnClient]()
 	ctx := reflect.TypeFor[context.Context]()
 	require.Positive(t, client.NumMethod())
@@ -118,7 +118,7 @@ func TestOfficialSDKTakesNoContext(t *testing.T) {
 	}
 }
 
-func TestOfficialSDKDoesNotRetry(t *testing.T) {
+func TestOfficialSDK_does_not_retry(t *testing.T) {
 	srv := cdntest.NewServer(cdntest.WithAKSK("ak", "sk"))
 	defer srv.Close()
 	throttled := cdntest.Fault{
@@ -136,7 +136,7 @@ func TestOfficialSDKDoesNotRetry(t *testing.T) {
 	assert.Equal(t, 2, page.Attempts)
 }
 
-func TestOfficialSDKReadsAnswersOfAnySize(t *testing.T) {
+func TestOfficialSDK_reads_responses_of_any_size(t *testing.T) {
 	body := `{"total":0,"data":[]` + strings.Repeat(" ", 40<<20) + "}"
 	endpoint, _ := serve(t, 200, body)
 	_, err := newOfficialClient(t, endpoint, nil).ListExportTasks(&model.ListExportTasksRequest{})
@@ -147,7 +147,7 @@ func TestOfficialSDKReadsAnswersOfAnySize(t *testing.T) {
 }
 
 // Code for the official SDK's errors works unchanged.
-func TestErrorsReadLikeTheOfficialOnes(t *testing.T) {
+func TestOfficialSDK_error_equals_ours(t *testing.T) {
 	const body = `{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information","encoded_authorization_message":"e"}`
 	endpoint, _ := serve(t, 401, body, "X-Request-Id", "r-1")
 	_, theirs := newOfficialClient(t, endpoint, nil).ListExportTasks(&model.ListExportTasksRequest{})
@@ -160,7 +160,7 @@ func TestErrorsReadLikeTheOfficialOnes(t *testing.T) {
 }
 
 // The server verifies the signatures of both clients.
-func TestOfficialSDKListsFromCdntest(t *testing.T) {
+func TestOfficialSDK_lists_from_cdntest(t *testing.T) {
 	srv := cdntest.NewServer(cdntest.WithAKSK("ak", "sk"), cdntest.WithSampleTasks(3))
 	defer srv.Close()
 	theirs, err := newOfficialClient(t, srv.URL, nil).ListExportTasks(&model.ListExportTasksRequest{})

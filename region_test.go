@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestBuiltInRegionsHaveTheEndpointsThatTheVendorPublishes(t *testing.T) {
+func TestRegions_built_in_endpoints(t *testing.T) {
 	published := map[string]string{
 		"ap-southeast-1": "https://cdn.myhuaweicloud.com",
 		"cn-north-1":     "https://cdn.myhuaweicloud.com",
@@ -38,12 +38,12 @@ func TestBuiltInRegionsHaveTheEndpointsThatTheVendorPublishes(t *testing.T) {
 	}
 }
 
-func TestRegionsCannotBeChangedByACaller(t *testing.T) {
+func TestRegions_result_is_a_copy(t *testing.T) {
 	Regions()[0] = "changed"
 	assert.Equal(t, "ap-southeast-1", Regions()[0])
 }
 
-func TestUnknownRegionIsRefusedWithTheKnownOnesNamed(t *testing.T) {
+func TestRegion_unknown_names_the_known_ones(t *testing.T) {
 	tests := map[string]struct{ id, shown string }{
 		"empty":              {"", `""`},
 		"unknown":            {"mars-1", `"mars-1"`},
@@ -66,7 +66,7 @@ func TestUnknownRegionIsRefusedWithTheKnownOnesNamed(t *testing.T) {
 	}
 }
 
-func TestEnvironmentOverridesARegion(t *testing.T) {
+func TestRegion_overridden_by_a_variable(t *testing.T) {
 	// The vendor's package keeps an override while the process runs, so no two tests may use the same id.
 	tests := map[string]struct{ id, variable, value, want string }{
 		"one endpoint":       {"override-one-1", "OVERRIDE_ONE_1", "https://one.example.com", "https://one.example.com"},
@@ -88,7 +88,7 @@ func TestEnvironmentOverridesARegion(t *testing.T) {
 	}
 }
 
-func TestOverrideIsCheckedAsAnyEndpoint(t *testing.T) {
+func TestRegion_override_is_validated(t *testing.T) {
 	t.Setenv("HUAWEICLOUD_SDK_REGION_CDN_OVERRIDE_PLAIN_1", "http://cdn.example.com")
 	_, err := NewCdnClient(WithRegion("override-plain-1"))
 	require.ErrorIs(t, err, ErrInvalidParameter)
@@ -98,7 +98,7 @@ func TestOverrideIsCheckedAsAnyEndpoint(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-func TestOverrideOfAnotherServiceIsNotUsed(t *testing.T) {
+func TestRegion_override_of_another_service_is_ignored(t *testing.T) {
 	t.Setenv("HUAWEICLOUD_SDK_REGION_ECS_OVERRIDE_ECS_1", "https://ecs.example.com")
 	_, err := NewCdnClient(WithRegion("override-ecs-1"))
 	require.ErrorIs(t, err, ErrInvalidParameter)
@@ -123,7 +123,7 @@ func emptyListServer(t *testing.T) (server *httptest.Server, requests func() []*
 	}
 }
 
-func TestCallsGoToTheOverrideOfABuiltInRegion(t *testing.T) {
+func TestRegion_calls_use_the_override(t *testing.T) {
 	for _, id := range Regions() {
 		t.Run(id, func(t *testing.T) {
 			if !inOwnProcess(t) {
@@ -159,7 +159,7 @@ ECS:
     endpoint: https://ecs.example.com
 `
 
-func TestFileOverridesRegions(t *testing.T) {
+func TestRegion_overridden_by_a_file(t *testing.T) {
 	places := map[string]func(dir string) (file string, additions []string){
 		"at the variable's path": func(dir string) (string, []string) {
 			file := filepath.Join(dir, "my regions.yaml")
@@ -203,7 +203,7 @@ func TestFileOverridesRegions(t *testing.T) {
 	}
 }
 
-func TestRegionsFileThatCannotBeReadIsAnErrorEveryTime(t *testing.T) {
+func TestRegionsFile_unreadable_is_an_error_each_time(t *testing.T) {
 	tests := map[string]func(t *testing.T, file string){
 		"not YAML":       func(t *testing.T, file string) { require.NoError(t, os.WriteFile(file, []byte("<html>\n"), 0o600)) },
 		"another shape":  func(t *testing.T, file string) { require.NoError(t, os.WriteFile(file, []byte("CDN: 1\n"), 0o600)) },
@@ -241,7 +241,7 @@ func TestRegionsFileThatCannotBeReadIsAnErrorEveryTime(t *testing.T) {
 	}
 }
 
-func TestRegionsFileErrorSaysWhichFileAndWhy(t *testing.T) {
+func TestRegionsFile_error_names_file_and_cause(t *testing.T) {
 	t.Run("cause known", func(t *testing.T) {
 		t.Setenv("HUAWEICLOUD_SDK_REGIONS_FILE", "/etc/regions.yaml")
 		err := regionsFileError(errors.New("failed to resolve file\n\tline 3"))
@@ -264,7 +264,7 @@ func nilPointerError() (cause any) {
 	return missing.Path
 }
 
-func TestBuildingAClientForABuiltInRegionReadsNoFile(t *testing.T) {
+func TestRegion_built_in_reads_no_file(t *testing.T) {
 	// Reading this file fails.
 	file := filepath.Join(t.TempDir(), "regions.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("CDN: 1\n"), 0o600))
@@ -283,7 +283,7 @@ func TestBuildingAClientForABuiltInRegionReadsNoFile(t *testing.T) {
 	assert.NotContains(t, err.Error(), "first attempt")
 }
 
-func TestRegionsAreResolvedByManyGoroutinesAtOnce(t *testing.T) {
+func TestRegion_concurrent_lookups(t *testing.T) {
 	if !inOwnProcess(t, "HUAWEICLOUD_SDK_REGION_CDN_CN_NORTH_1=https://many.example.com") {
 		return
 	}
@@ -314,7 +314,7 @@ func TestRegionsAreResolvedByManyGoroutinesAtOnce(t *testing.T) {
 	group.Wait()
 }
 
-func TestOneClientIsUsedByManyGoroutinesWithItsRegionOverridden(t *testing.T) {
+func TestRegion_concurrent_calls_use_the_override(t *testing.T) {
 	if !inOwnProcess(t) {
 		return
 	}

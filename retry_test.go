@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestRetryPolicyDefaults(t *testing.T) {
+func TestRetryPolicy_defaults(t *testing.T) {
 	defaults := RetryPolicy{MaxAttempts: 4, MinBackoff: 500 * time.Millisecond, MaxBackoff: 20 * time.Second, AttemptTimeout: 30 * time.Second, MaxThrottleWait: 15 * time.Minute}
 	tests := []struct{ given, want RetryPolicy }{
 		{RetryPolicy{}, defaults},
@@ -52,7 +52,7 @@ type timeoutError struct{}
 func (timeoutError) Error() string { return "i/o timeout" }
 func (timeoutError) Timeout() bool { return true }
 
-func TestWhatIsRetried(t *testing.T) {
+func TestRetry_by_response_and_error(t *testing.T) {
 	const always, never = 4, 1
 	tests := []struct {
 		name         string
@@ -109,7 +109,7 @@ func TestWhatIsRetried(t *testing.T) {
 	}
 }
 
-func TestCreateIsRetriedWhereTheRequestWasNotWritten(t *testing.T) {
+func TestRetry_create_only_if_not_written(t *testing.T) {
 	tests := []struct {
 		name    string
 		trace   func(*httptrace.ClientTrace)
@@ -144,7 +144,7 @@ func TestCreateIsRetriedWhereTheRequestWasNotWritten(t *testing.T) {
 	}
 }
 
-func TestLastErrorCountsAttemptsAndWrapsTheCause(t *testing.T) {
+func TestRetry_last_error_has_attempts_and_cause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cause := connectionError("read", syscall.ECONNRESET)
 		transport, _ := inOrder(answering(500, ""), failing(cause))
@@ -160,7 +160,7 @@ func TestLastErrorCountsAttemptsAndWrapsTheCause(t *testing.T) {
 	})
 }
 
-func TestAttemptsAreReportedOnSuccess(t *testing.T) {
+func TestRetry_success_has_attempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		transport, _ := inOrder(answering(429, ""), answering(200, emptyPage))
 		got, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
@@ -191,7 +191,7 @@ func TestRetry_each_request_is_signed_anew(t *testing.T) {
 }
 
 // Over many calls, the delays fill their range and never leave it.
-func TestPausesAreExponentialWithFullJitter(t *testing.T) {
+func TestRetry_delays_are_exponential_with_full_jitter(t *testing.T) {
 	policy := RetryPolicy{MaxAttempts: 5, MinBackoff: time.Second, MaxBackoff: 3 * time.Second}
 	limits := []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}
 	lowest := []time.Duration{math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64}
@@ -241,7 +241,7 @@ func TestRetryAfter_is_the_least_delay(t *testing.T) {
 	})
 }
 
-func TestRetryAfterInVainIsNotWaitedFor(t *testing.T) {
+func TestRetryAfter_too_long_returns_at_once(t *testing.T) {
 	tests := []struct {
 		name       string
 		deadline   time.Duration
@@ -273,7 +273,7 @@ func TestRetryAfterInVainIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-func TestCancelDuringAPauseReturnsAtOnceWithBothReasons(t *testing.T) {
+func TestRetry_cancel_in_a_delay_returns_at_once_with_both_errors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		why := errors.New("shutting down")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -289,7 +289,7 @@ func TestCancelDuringAPauseReturnsAtOnceWithBothReasons(t *testing.T) {
 	})
 }
 
-func TestAnAttemptThatTimesOutIsRetried(t *testing.T) {
+func TestRetry_attempt_timeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := func(req *http.Request) (*http.Response, error) {
 			<-req.Context().Done()
@@ -349,7 +349,7 @@ func TestRetryBudget(t *testing.T) {
 	})
 }
 
-func TestRetryBudgetIsGivenBackWhenTheRetrySucceeds(t *testing.T) {
+func TestRetryBudget_refunded_after_success(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		requests := 0
 		client := newTestClient(t, roundTripper(func(*http.Request) (*http.Response, error) {

@@ -70,7 +70,7 @@ func failing(err error) func() (*http.Response, error) {
 }
 
 // A transport may break the rules of net/http.
-func TestTransportsThatGiveNothing(t *testing.T) {
+func TestTransport_without_a_response(t *testing.T) {
 	for name, transport := range map[string]roundTripper{
 		"neither":    func(*http.Request) (*http.Response, error) { return nil, nil },
 		"no body":    func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 503}, nil },
@@ -90,7 +90,7 @@ func testCredentials(ak, sk, token string) *global.Credentials {
 	return official
 }
 
-func TestRequestOnTheWire(t *testing.T) {
+func TestRequest_on_the_wire(t *testing.T) {
 	var sent *http.Request
 	client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {
 		sent = req
@@ -108,7 +108,7 @@ func TestRequestOnTheWire(t *testing.T) {
 	require.NoError(t, Signer{AccessKey: "test-ak", SecretKey: "test-sk"}.Verify(sent, time.Now()))
 }
 
-func TestHTTPClientIsCopiedNotChanged(t *testing.T) {
+func TestHTTPClient_is_copied(t *testing.T) {
 	redirects := 0
 	given := &http.Client{
 		Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
@@ -143,7 +143,7 @@ func TestHTTPClient_timeout_bounds_one_attempt(t *testing.T) {
 	})
 }
 
-func TestNoSilentSuccess(t *testing.T) {
+func TestList_malformed_success(t *testing.T) {
 	tests := []struct {
 		name, body, want string
 	}{
@@ -172,7 +172,7 @@ func TestNoSilentSuccess(t *testing.T) {
 	}
 }
 
-func TestErrorObjectInASuccess(t *testing.T) {
+func TestList_error_object_in_a_success(t *testing.T) {
 	for _, body := range []string{
 		`{"error":{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information"}}`,
 		`{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information"}`,
@@ -185,7 +185,7 @@ func TestErrorObjectInASuccess(t *testing.T) {
 	}
 }
 
-func TestErrorAnswers(t *testing.T) {
+func TestAPIError_fields(t *testing.T) {
 	tests := []struct {
 		name   string
 		status int
@@ -218,7 +218,7 @@ func TestErrorAnswers(t *testing.T) {
 }
 
 // A body of 32 MiB is read. Reading stops at one byte more.
-func TestResponseLimit(t *testing.T) {
+func TestResponse_limit(t *testing.T) {
 	padding := strings.Repeat(" ", maxResponse-len(emptyPage))
 	transport, _ := inOrder(answering(200, emptyPage+padding))
 	_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
@@ -240,7 +240,7 @@ func (r *countingReader) Read(p []byte) (int, error) {
 	return copy(p, bytes.Repeat([]byte{' '}, len(p))), nil
 }
 
-func TestSecretsEchoedByTheServerAreRedacted(t *testing.T) {
+func TestSecrets_echoed_headers_are_redacted(t *testing.T) {
 	official := testCredentials("echo-ak", "echo-sk", "echo-token")
 	var signature string
 	echo := func(status int) http.RoundTripper {
@@ -262,7 +262,7 @@ func TestSecretsEchoedByTheServerAreRedacted(t *testing.T) {
 }
 
 // A security token may be longer than the excerpt of a body, and be cut with it.
-func TestLongSecretsAreRedactedWhereverTheyAreCut(t *testing.T) {
+func TestSecrets_cut_token_is_redacted(t *testing.T) {
 	token := strings.Repeat("long-s3cret-token/", 200)
 	for _, status := range []int{200, 400} {
 		for _, cut := range []int{0, 1, 500, len(token) - 17} {
@@ -277,13 +277,13 @@ func TestLongSecretsAreRedactedWhereverTheyAreCut(t *testing.T) {
 	}
 }
 
-func TestTheAlgorithmIsNotRedacted(t *testing.T) {
+func TestSecrets_algorithm_is_not_redacted(t *testing.T) {
 	transport, _ := inOrder(answering(401, `{"error_code":"APIGW.0301","error_msg":"Authorization must begin with SDK-HMAC-SHA256 Access="}`))
 	_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 	assert.ErrorContains(t, err, "must begin with SDK-HMAC-SHA256 Access=")
 }
 
-func TestEachAttemptIsLogged(t *testing.T) {
+func TestLogger_each_attempt(t *testing.T) {
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	official := testCredentials("log-ak", "log-sk", "log-token")
@@ -308,7 +308,7 @@ type limiterFunc func(context.Context) error
 
 func (f limiterFunc) Wait(ctx context.Context) error { return f(ctx) }
 
-func TestRateLimiterCountsAttempts(t *testing.T) {
+func TestRateLimiter_counts_attempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		waits := 0
 		transport, requests := inOrder(answering(503, ""), answering(503, ""), answering(200, emptyPage))
@@ -320,7 +320,7 @@ func TestRateLimiterCountsAttempts(t *testing.T) {
 	})
 }
 
-func TestRateLimiterErrorEndsTheCallUnsent(t *testing.T) {
+func TestRateLimiter_error_sends_nothing(t *testing.T) {
 	full := errors.New("quota spent")
 	transport, requests := inOrder(answering(200, emptyPage))
 	client := newTestClient(t, transport, WithRateLimiter(limiterFunc(func(context.Context) error { return full })))
@@ -359,7 +359,7 @@ func TestRateLimiter_error_after_a_refused_create_leaves_no_outcome_open(t *test
 }
 
 // The text is that of golang.org/x/time/rate.
-func TestRateLimiterThatWouldWaitTooLongIsATimeout(t *testing.T) {
+func TestRateLimiter_turn_behind_the_deadline_is_a_timeout(t *testing.T) {
 	transport, _ := inOrder(answering(200, emptyPage))
 	client := newTestClient(t, transport, WithRateLimiter(limiterFunc(func(context.Context) error {
 		return errors.New("rate: Wait(n=1) would exceed context deadline")
@@ -368,7 +368,7 @@ func TestRateLimiterThatWouldWaitTooLongIsATimeout(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-func TestRateLimiterWaitIsNotPartOfAnAttempt(t *testing.T) {
+func TestRateLimiter_wait_is_not_part_of_an_attempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		transport, _ := inOrder(answering(200, emptyPage))
 		client := newTestClient(t, transport,
@@ -379,7 +379,7 @@ func TestRateLimiterWaitIsNotPartOfAnAttempt(t *testing.T) {
 	})
 }
 
-func TestNilContextIsRefused(t *testing.T) {
+func TestContext_nil_is_invalid(t *testing.T) {
 	transport, requests := inOrder(answering(200, emptyPage))
 	_, err := newTestClient(t, transport).ListExportTasks(noContext, nil)
 	require.ErrorIs(t, err, ErrInvalidParameter)
