@@ -44,7 +44,7 @@ type call struct {
 	userAgent string
 
 	requests int // number of requests sent
-	// offset is the correction of the clock for this call only; nil for the client's.
+	// offset is the correction of the clock that this call tries; nil for the client's.
 	offset *time.Duration
 	// keys signed the last request.
 	keys credentials

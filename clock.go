@@ -39,36 +39,38 @@ func (c *clock) isRejected(offset time.Duration) bool {
 // now returns the corrected time.
 func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
 
-// nowFor returns the corrected time for call, which may try another offset than the client's.
-func (c *clock) nowFor(call *call) time.Time {
+// nowFor returns the corrected time for call.
+func (c *clock) nowFor(call *call) time.Time { return time.Now().Add(c.offsetFor(call)) }
+
+// offsetFor returns the offset of call, which is the client's unless the call tries another one.
+func (c *clock) offsetFor(call *call) time.Duration {
 	if call.offset != nil {
-		return time.Now().Add(*call.offset)
+		return *call.offset
 	}
-	return c.now()
+	return time.Duration(c.offset.Load())
 }
 
 // correcting sends a call again, once, if the service refused the signature and the Date of its response shows that
 // the local clock is wrong. Later calls use the correction only if the second signature is accepted: the Date may be
-// that of a proxy, and wrong.
+// that of a proxy, and wrong. The retries of the call keep the correction until it is refused.
 func correcting(clock *clock, logger *slog.Logger, next handler) handler {
 	return func(ctx context.Context, c *call) error {
-		signedWith := clock.offset.Load()
+		// Other calls may store a correction meanwhile, so these are read before the signature is made.
+		stored, signedWith := clock.offset.Load(), clock.offsetFor(c)
 		err := next(ctx, c)
-		offset, ok := measuredOffset(c.response, time.Duration(signedWith))
-		if err == nil || !ok || clock.isRejected(offset) {
-			return err
-		}
-		c.previous = err
-		c.offset = &offset
-		defer func() { c.offset = nil }()
-		err = next(ctx, c)
-		if errors.Is(err, ErrUnauthorized) {
-			clock.rejected.Store(&rejection{offset, time.Now()})
+		offset, ok := measuredOffset(c.response, signedWith)
+		if err != nil && ok && !clock.isRejected(offset) {
+			c.previous, c.offset = err, &offset
+			err = next(ctx, c)
+			if errors.Is(err, ErrUnauthorized) {
+				clock.rejected.Store(&rejection{offset, time.Now()})
+				c.offset = nil
+			}
 		}
 		// Of the calls that do this at the same time, one stores the correction and logs it.
-		if err == nil && clock.offset.CompareAndSwap(signedWith, int64(offset)) {
+		if err == nil && c.offset != nil && clock.offset.CompareAndSwap(stored, int64(*c.offset)) {
 			logger.LogAttrs(ctx, slog.LevelWarn, "cdn: the local clock is wrong, using the service's time",
-				slog.Duration("offset", offset.Round(time.Second)))
+				slog.Duration("offset", c.offset.Round(time.Second)))
 		}
 		return err
 	}

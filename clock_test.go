@@ -132,6 +132,28 @@ func TestClock_set_right_after_it_was_corrected(t *testing.T) {
 	})
 }
 
+func TestClock_correction_kept_for_the_retries_of_a_call(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests, refused := 0, 0
+		client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {
+			resp, err := serverAhead(time.Hour, &requests).RoundTrip(req)
+			switch {
+			case resp.StatusCode == 401:
+				refused++
+			case requests < 4:
+				return reply(503, ""), nil
+			}
+			return resp, err
+		}))
+		for _, want := range []int{4, 1} {
+			got, err := client.ListExportTasks(t.Context(), nil)
+			require.NoError(t, err)
+			assert.Equal(t, want, got.Attempts)
+			assert.Equal(t, 1, refused)
+		}
+	})
+}
+
 // A key that is locked has its signatures refused with the right time too.
 func TestClock_rejected_offset_is_tried_again_after_5_minutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
