@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 			_ = os.Unsetenv(name)
 		}
 		_ = os.Setenv("HUAWEICLOUD_SDK_CREDENTIALS_FILE", filepath.Join(os.DevNull, "none"))
-		_ = os.Setenv("HUAWEICLOUD_SDK_REGIONS_FILE", filepath.Join(os.DevNull, "none"))
+		_ = os.Setenv("HUAWEICLOUD_SDK_REGIONS_FILE", os.DevNull)
 	}
 	http.DefaultTransport.(*http.Transport).DialContext = dialLoopback
 	goleak.VerifyTestMain(m)

@@ -59,8 +59,8 @@ func regionEndpoint(id string) (address, source string, err error) {
 // regionsMu guards the caches of the vendor's core package, which has no lock of its own.
 var regionsMu sync.Mutex
 
-// overriddenEndpoint returns the override of a region from the environment or the regions file, and its
-// source. The vendor's reader panics if it cannot read the file.
+// overriddenEndpoint returns the override of a region from the environment or the regions file, and its source. Both
+// are "" if there is none. The vendor's reader panics if it cannot read the file, and ignores a file that does not exist.
 func overriddenEndpoint(id string) (address, source string, err error) {
 	regionsMu.Lock()
 	defer regionsMu.Unlock()
@@ -70,19 +70,29 @@ func overriddenEndpoint(id string) (address, source string, err error) {
 		}
 	}()
 	if found := region.NewEnvProvider("CDN").GetRegion(id); found != nil {
-		return firstEndpoint(found), regionVariable(id), nil
+		return firstEndpoint(found, regionVariable(id))
+	}
+	if file := os.Getenv(regionsFileVariable); file != "" {
+		if _, err := os.Stat(file); err != nil {
+			return "", "", invalid("regions file", file, fmt.Sprintf("comes from %s and cannot be used: %v", regionsFileVariable, err))
+		}
 	}
 	if found := region.NewProfileProvider("CDN").GetRegion(id); found != nil {
-		return firstEndpoint(found), regionsFile(), nil
+		return firstEndpoint(found, regionsFile())
 	}
 	return "", "", nil
 }
 
-func firstEndpoint(r *region.Region) string {
-	if len(r.Endpoints) == 0 {
-		return ""
+// firstEndpoint returns the first endpoint of an override and the override's source. An empty one is an error: the
+// region's own endpoint would be another than the user has set.
+func firstEndpoint(override *region.Region, source string) (address, from string, err error) {
+	if len(override.Endpoints) > 0 {
+		address = strings.TrimSpace(override.Endpoints[0])
 	}
-	return strings.TrimSpace(r.Endpoints[0])
+	if address == "" {
+		return "", "", invalid("Region", override.Id, "has no endpoint in "+source)
+	}
+	return address, source, nil
 }
 
 // regionVariable returns the environment variable with the override of a region.
@@ -90,9 +100,12 @@ func regionVariable(id string) string {
 	return "HUAWEICLOUD_SDK_REGION_CDN_" + strings.ToUpper(strings.ReplaceAll(id, "-", "_"))
 }
 
+// regionsFileVariable is the environment variable with the path of the core package's file with overrides.
+const regionsFileVariable = "HUAWEICLOUD_SDK_REGIONS_FILE"
+
 // regionsFile returns the path of the core package's file with overrides.
 func regionsFile() string {
-	if path := os.Getenv("HUAWEICLOUD_SDK_REGIONS_FILE"); path != "" {
+	if path := os.Getenv(regionsFileVariable); path != "" {
 		return path
 	}
 	return filepath.Join("~", ".huaweicloud", "regions.yaml")

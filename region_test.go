@@ -104,6 +104,29 @@ func TestRegion_override_of_another_service_is_ignored(t *testing.T) {
 	require.ErrorIs(t, err, ErrInvalidParameter)
 }
 
+func TestRegion_override_without_an_endpoint_is_an_error(t *testing.T) {
+	for id, value := range map[string]string{"override-blank-1": " ", "override-comma-1": ",https://second.example.com"} {
+		variable := regionVariable(id)
+		t.Setenv(variable, value)
+		_, err := NewCdnClient(WithRegion(id))
+		require.ErrorIs(t, err, ErrInvalidParameter)
+		assert.ErrorContains(t, err, `Region "`+id+`": has no endpoint in `+variable)
+	}
+}
+
+func TestRegionsFile_missing_is_an_error_if_a_variable_names_it(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "missing.yaml")
+	t.Setenv(regionsFileVariable, file)
+	client, err := NewCdnClient(WithAKSK("AK", "SK"))
+	require.NoError(t, err, "a built-in region reads no file to build a client")
+	for range 2 {
+		_, err = client.ListExportTasks(t.Context(), nil)
+		require.ErrorIs(t, err, ErrInvalidParameter)
+		require.ErrorContains(t, err, file)
+		require.ErrorContains(t, err, regionsFileVariable)
+	}
+}
+
 // emptyListServer returns a server with an empty list, and a function that returns the requests so far.
 func emptyListServer(t *testing.T) (server *httptest.Server, requests func() []*http.Request) {
 	t.Helper()
