@@ -69,7 +69,12 @@ func TestErrors_name_the_package_once(t *testing.T) {
 			return nil, nil
 		}
 	}
-	busy := func(*http.Request) (*http.Response, error) { return reply(503, "busy"), nil }
+	busy := func(req *http.Request) (*http.Response, error) {
+		if req.URL.Query().Get("task_id") == "" {
+			return nil, nil
+		}
+		return reply(503, "busy"), nil
+	}
 	const refusal = "400 Bad Request: CDN.0001: no"
 	for _, c := range []struct {
 		name   string
@@ -81,7 +86,7 @@ func TestErrors_name_the_package_once(t *testing.T) {
 		{"Export, creating", refusing("POST", false), exportOnce, "Export: CreateExportTask: " + refusal},
 		{"Export, waiting", refusing("GET", true), exportOnce, "Export: created-1: GetExportTask: " + refusal + `; the last status was "processing"`},
 		{"WaitForExportTask", refusing("GET", true), waitOnce, "WaitForExportTask: 1: GetExportTask: " + refusal},
-		{"WaitForExportTask, time-out", busy, waitOnce,
+		{"WaitForExportTask, timeout", busy, waitOnce,
 			"WaitForExportTask: 1: context deadline exceeded; the last poll failed: GetExportTask: 503 Service Unavailable: busy"},
 		{"WatchExportTasks", refusing("GET", false), watchOnce, "WatchExportTasks: ListExportTasks: " + refusal},
 		{"Download", refusing("GET", true), downloadOnce, "Download: 1: GetExportTask: " + refusal},
