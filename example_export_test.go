@@ -14,7 +14,7 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// From asking for statistics to the file on disk.
+// From the request for statistics to the file on disk.
 func Example_export() {
 	srv := cdntest.NewServer(cdntest.WithExportTime(10 * time.Millisecond))
 	defer srv.Close()
@@ -50,7 +50,7 @@ func Example_export() {
 	// Output: success true
 }
 
-// All tasks, however many pages they fill and however the list moves meanwhile.
+// All tasks of the list, over several pages, also if the list changes meanwhile.
 func ExampleCdnClient_ExportTasks() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -75,7 +75,7 @@ func ExampleCdnClient_ExportTasks() {
 	// 250 tasks
 }
 
-// Create an export task and leave it to others to wait for it.
+// Create an export task without waiting for it.
 func ExampleCdnClient_CreateExportTask() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -84,7 +84,7 @@ func ExampleCdnClient_CreateExportTask() {
 	_, err := client.CreateExportTask(context.Background(), &cdn.CreateExportTaskRequest{DomainNames: []string{"all"}})
 	switch {
 	case errors.Is(err, cdn.ErrOutcomeUnknown):
-		fmt.Println("there may be a task now: look at the list before asking again")
+		fmt.Println("there may be a task now: check the list before creating another")
 	case err != nil:
 		fmt.Println("there is no task:", err)
 	default:
@@ -98,7 +98,7 @@ func ExampleCdnClient_CreateExportTask() {
 	// cdn: CreateExportTask: invalid parameter: DomainNames[0] "a.example.com,b.example.com": must have no comma: give each name an element of its own
 }
 
-// Wait for a task that somebody has created. A thousand waits at once cost what one costs.
+// Wait for a task. A thousand waits at once share their requests.
 func ExampleCdnClient_WaitForExportTask() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -170,7 +170,7 @@ func ExampleCdnClient_Export() {
 	// Output: 3 tasks
 }
 
-// Write a file to anything that takes bytes.
+// Write a file to any io.Writer.
 func ExampleCdnClient_Download() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -183,7 +183,7 @@ func ExampleCdnClient_Download() {
 	// Output: 12 bytes, <nil>: domain,flux
 }
 
-// Write a file to disk and show how far it has come.
+// Write a file to disk and show the progress.
 func ExampleCdnClient_DownloadFile() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -215,15 +215,14 @@ func ExampleWithRetryPolicy() {
 
 	srv.Inject(cdntest.Fault{Status: 503, Times: 3, Body: "busy"})
 	_, err = client.ListExportTasks(context.Background(), nil)
-	var answer *cdn.APIError
-	fmt.Println(errors.As(err, &answer), answer.StatusCode, answer.ErrorMsg, answer.Attempts)
+	var response *cdn.APIError
+	fmt.Println(errors.As(err, &response), response.StatusCode, response.ErrorMsg, response.Attempts)
 	// Output:
 	// 3 attempts, <nil>
 	// true 503 busy 3
 }
 
-// everySecond is the least that a rate limiter needs; *rate.Limiter of golang.org/x/time/rate is one
-// to use.
+// everySecond is a minimal rate limiter. Programs use *rate.Limiter of golang.org/x/time/rate.
 type everySecond struct{ ticks <-chan time.Time }
 
 func (e everySecond) Wait(ctx context.Context) error {

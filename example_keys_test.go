@@ -15,7 +15,7 @@ import (
 	"example.com/huaweicloud/cdn/journal"
 )
 
-// exportDay is what the examples export.
+// exportDay returns the request of the examples.
 func exportDay() *cdn.CreateExportTaskRequest {
 	day := time.Date(2026, 11, 25, 0, 0, 0, 0, time.FixedZone("UTC+8", 8*60*60))
 	return &cdn.CreateExportTaskRequest{Action: cdn.ActionReportsDetail, DomainNames: []string{"all"}, StartTime: day, EndTime: day.AddDate(0, 0, 1)}
@@ -50,7 +50,7 @@ func ExampleCdnClient_ExportFile() {
 	// Output: success <nil>
 }
 
-// However often a key is asked for, and by however many clients: it has one task.
+// A key has one task, also if several clients export it several times.
 func ExampleWithExportKey() {
 	srv := cdntest.NewServer(cdntest.WithExportTime(0))
 	defer srv.Close()
@@ -123,7 +123,7 @@ func ExampleCdnClient_SettleExport() {
 	// true 2
 }
 
-// A service whose list is known to show a new task at once needs no lag.
+// No lag is needed if the list of the service shows a new task at once.
 func ExampleWithListLag() {
 	srv := cdntest.NewServer(cdntest.WithExportTime(0))
 	defer srv.Close()

@@ -24,7 +24,7 @@ func stdoutLogger() *slog.Logger {
 	}))
 }
 
-// A task can be logged as it is: its link is there without the query that opens the file.
+// A logged task has its link without the query, which opens the file.
 func ExampleExportTask_LogValue() {
 	task := cdn.ExportTask{
 		TaskID:       "15d2a8",
@@ -38,7 +38,7 @@ func ExampleExportTask_LogValue() {
 	// Output: level=INFO msg=exported task.task_id=15d2a8 task.task_name=daily task.status=success task.download_link=https://store.example.com/daily.csv?redacted task.create_time=2026-03-01T00:00:00.000Z task.update_time=2026-03-01T00:01:30.000Z
 }
 
-// A task in the form of the service, to be stored or passed on; times are in milliseconds.
+// A task as JSON, in the form of the service. Times are in milliseconds.
 func ExampleExportTask_MarshalJSON() {
 	text, err := json.Marshal(cdn.ExportTask{
 		TaskID:     "15d2a8",
@@ -54,7 +54,7 @@ func ExampleExportTask_MarshalJSON() {
 	// Output: {"task_id":"15d2a8","task_name":"daily","status":"processing","download_link":"","create_time":1772323200000}
 }
 
-// A task as the service writes it, where a name may be a number and a null is as good as nothing.
+// A task as the service writes it. A name may be a number, and a member may be null.
 func ExampleExportTask_UnmarshalJSON() {
 	const stored = `{"task_id":"15d2a8","task_name":20260301,"status":"processing","download_link":null,"create_time":1772323200000}`
 
@@ -74,7 +74,7 @@ func ExampleExportTask_UnmarshalJSON() {
 	// cdn: ExportTask: create_time: the string at byte 15 is not a whole number of 64 bits
 }
 
-// Two states are final; a task in any other, whatever its name, is still on its way.
+// Two statuses are final. A task with any other is not finished.
 func ExampleExportTaskStatus_Done() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -97,7 +97,7 @@ func ExampleExportTaskStatus_Done() {
 	// Output: 2 tasks are not finished
 }
 
-// An answer that another program has stored; what is not a page of tasks is an error.
+// A response that another program has stored. JSON that is not a page of tasks is an error.
 func ExampleListExportTasksResponse_UnmarshalJSON() {
 	for _, stored := range []string{
 		`{"total":12,"data":[{"task_id":"15d2a8","task_name":"daily","status":"success"}]}`,

@@ -21,8 +21,7 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// Keys that the program keeps in files: the line break at the end of one is found at once, and not
-// shown.
+// Keys that were read from files. A line break at the end of one is an error, which does not show the key.
 func ExampleWithAKSK() {
 	srv := cdntest.NewServer(cdntest.WithAKSK("MYACCESSKEY", "my-secret-key"))
 	defer srv.Close()
@@ -47,7 +46,7 @@ func ExampleWithAKSK() {
 	// 0 tasks
 }
 
-// Temporary keys, built with the official SDK: each request brings the security token along.
+// Temporary keys, built with the official SDK. Each request has the security token.
 func ExampleWithCredentials() {
 	srv := cdntest.NewServer(cdntest.WithSecurityToken("my-security-token"))
 	defer srv.Close()
@@ -78,7 +77,7 @@ func ExampleWithCredentials() {
 	// my-security-token
 }
 
-// A region is built in or has an endpoint in the environment; any other is refused at once.
+// A region is built in, or has an endpoint in the environment. Any other is an error.
 func ExampleWithRegion() {
 	if err := os.Setenv("HUAWEICLOUD_SDK_REGION_CDN_MOON_1", "https://cdn.moon-1.example.com"); err != nil {
 		fmt.Println(err)
@@ -99,7 +98,7 @@ func ExampleWithRegion() {
 	// cdn: NewCdnClient: invalid parameter: Region "mars-1": is not one of ap-southeast-1, cn-north-1, eu-west-101, and no override names it
 }
 
-// Calls go to another address, such as that of a test server; it names a host and no path.
+// Calls go to another address, such as that of a test server. The address has no path.
 func ExampleWithEndpoint() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -122,7 +121,7 @@ func ExampleWithEndpoint() {
 	// cdn: NewCdnClient: invalid parameter: Endpoint "https://gateway.example.com/cdn": must have no path, query or fragment: the service signs its own
 }
 
-// A test server in another container has no certificate; the client has to be told that this is meant.
+// A test server in another container has no certificate.
 func ExampleWithInsecureHTTP() {
 	const sandbox = "http://cdn-sandbox:8086"
 
@@ -136,12 +135,12 @@ func ExampleWithInsecureHTTP() {
 	// <nil>
 }
 
-// All calls go through a proxy, and none takes more than a minute, retries included.
+// All requests go through a proxy, and no attempt takes more than a minute.
 func ExampleWithHTTPClient() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
 	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		fmt.Println("the proxy passes on", r.In.Method, r.In.URL.Path)
+		fmt.Println("the proxy forwards", r.In.Method, r.In.URL.Path)
 	}})
 	defer proxy.Close()
 	proxyURL, err := url.Parse(proxy.URL)
@@ -161,11 +160,11 @@ func ExampleWithHTTPClient() {
 	}
 	fmt.Println(page.Total, "tasks")
 	// Output:
-	// the proxy passes on GET /v1/cdn/statistics/export-tasks
+	// the proxy forwards GET /v1/cdn/statistics/export-tasks
 	// 0 tasks
 }
 
-// statusCounter is a transport that counts answers by their status.
+// statusCounter is a transport that counts responses by their status.
 type statusCounter struct {
 	next   http.RoundTripper
 	mu     sync.Mutex
@@ -183,7 +182,7 @@ func (c *statusCounter) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// A transport of one's own sees every request that is sent, retries included, as metrics want it.
+// A custom transport sees each request, retries included.
 func ExampleWithHTTPClient_metrics() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -202,7 +201,7 @@ func ExampleWithHTTPClient_metrics() {
 	// Output: map[200:1 503:2]
 }
 
-// A call that succeeds at its second attempt, as the log has it at debug level.
+// The log, at debug level, of a call that succeeds at its second attempt.
 func ExampleWithLogger() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -229,7 +228,7 @@ func ExampleWithLogger() {
 	// level=DEBUG msg="cdn: request" operation=ListExportTasks attempt=2 status=200
 }
 
-// A test polls every few milliseconds, and moves the server's clock instead of waiting a minute.
+// A test polls every few milliseconds, and sets the server's clock instead of waiting a minute.
 func ExampleWithPollInterval() {
 	start := time.Now()
 	var passed atomic.Int64
@@ -262,7 +261,7 @@ func ExampleWithPollInterval() {
 	// success
 }
 
-// The program's name comes first in what the server sees, this package's own after it.
+// The name of the program comes first in the User-Agent, then the name of this package.
 func ExampleWithUserAgent() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -280,7 +279,7 @@ func ExampleWithUserAgent() {
 	// true
 }
 
-// How far a download has come, kept where other goroutines can read it, such as that of a status page.
+// The progress of a download, in a variable that other goroutines can read.
 func ExampleWithProgress() {
 	srv := cdntest.NewServer()
 	defer srv.Close()

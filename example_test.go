@@ -14,8 +14,8 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// A client against a server on this machine. For the service itself, leave the endpoint out; without
-// keys it looks for them in the environment.
+// A client of a server on this machine. For the service itself, leave the endpoint out. Without keys, the client finds
+// them in the environment.
 func ExampleNewCdnClient() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -50,7 +50,7 @@ func ExampleNewCdnClient_invalidOption() {
 	// cdn: NewCdnClient: invalid parameter: Endpoint "http://cdn.example.com": must be https, or WithInsecureHTTP given: only loopback hosts are reached without encryption
 }
 
-// The second page of two tasks, and of the whole list how long it is.
+// The second page of two tasks, and the length of the whole list.
 func ExampleCdnClient_ListExportTasks() {
 	srv := cdntest.NewServer()
 	defer srv.Close()
@@ -112,16 +112,16 @@ func Example_errors() {
 	case err != nil:
 		fmt.Println(err)
 	}
-	var answer *cdn.APIError
-	if errors.As(err, &answer) {
-		fmt.Println(answer.StatusCode, answer.ErrorCode, answer.RequestID != "")
+	var response *cdn.APIError
+	if errors.As(err, &response) {
+		fmt.Println(response.StatusCode, response.ErrorCode, response.RequestID != "")
 	}
 	// Output:
 	// check the keys and the clock
 	// 401 APIGW.0301 true
 }
 
-// A client can be part of what is logged or printed: it shows its type and no secret.
+// A logged or printed client shows its type and no secret.
 func ExampleCdnClient_LogValue() {
 	client, err := cdn.NewCdnClient(cdn.WithAKSK("MYACCESSKEY", "my-secret-key"))
 	if err != nil {
@@ -159,7 +159,7 @@ func ExampleCdnClient_CloseIdleConnections() {
 	// a connection is used again: false
 }
 
-// What a command tells its users of the regions that it knows.
+// The built-in regions, for the help text of a command.
 func ExampleRegions() {
 	fmt.Println("regions:", strings.Join(cdn.Regions(), ", "))
 	fmt.Println("default:", cdn.DefaultRegion)
@@ -168,7 +168,7 @@ func ExampleRegions() {
 	// default: cn-north-1
 }
 
-// A request to another API of the vendor's, signed to be sent within 15 minutes.
+// A request to another API of the vendor. Its signature is valid for 15 minutes.
 func ExampleSigner_Sign() {
 	signer := cdn.Signer{AccessKey: "MYACCESSKEY", SecretKey: "my-secret-key"}
 	req, err := http.NewRequest(http.MethodPost, "https://cdn.myhuaweicloud.com/v1.0/cdn/domains", strings.NewReader(`{}`))
@@ -194,7 +194,7 @@ func ExampleSigner_Sign() {
 	// Signature=ce63a938d2841f976b4ea1f09f3f262488889e25669075681f910cacd3f0598e
 }
 
-// A server that lets only signed requests pass.
+// A server that accepts signed requests only.
 func ExampleSigner_Verify() {
 	signer := cdn.Signer{AccessKey: "MYACCESSKEY", SecretKey: "my-secret-key"}
 	handler := func(w http.ResponseWriter, r *http.Request) {
@@ -223,7 +223,7 @@ func ExampleSigner_Verify() {
 	// 200 welcome
 }
 
-// A signer shows whose it is where it is logged, and neither of its secrets.
+// A logged signer shows its access key and neither of its secrets.
 func ExampleSigner_LogValue() {
 	signer := cdn.Signer{AccessKey: "MYACCESSKEY", SecretKey: "my-secret-key", SecurityToken: "my-security-token"}
 	stdoutLogger().Info("signing", "signer", signer)

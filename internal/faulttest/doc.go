@@ -1,3 +1,3 @@
-// Package faulttest has tests of package cdn behind a real fault proxy. It is a module of its own, so
-// that what the proxy needs does not reach those who import package cdn.
+// Package faulttest has tests of package cdn behind a fault proxy. It is a module of its own, so that the proxy's
+// dependencies do not reach programs that import package cdn.
 package faulttest

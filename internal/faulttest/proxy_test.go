@@ -22,57 +22,56 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The proxy leaves this one behind itself where a toxic ends a connection that still receives.
+	// The proxy leaks this goroutine if a toxic ends a connection that still receives.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/Shopify/toxiproxy/v2/toxics.(*NoopToxic).Pipe"))
 }
 
-// What the client and the server see of a connection that the proxy spoils. Pauses between attempts
-// are nothing, and attempts may take an hour: no end here is a time-out's.
+// TestToxics has the outcomes of calls through a proxy that breaks their connections. Attempts have an hour, so that no
+// outcome is a timeout.
 func TestToxics(t *testing.T) {
 	const sampleTasks = 100
 	tests := []struct {
-		name, toxic string
-		// What list and create come to; each error is nil where the call succeeds.
+		name, toxic  string
 		list, create result
 	}{
 		{
-			name:   "the way to the server is reset",
+			name:   "connection to the server reset",
 			toxic:  `{"type":"reset_peer","stream":"upstream"}`,
 			list:   result{err: errConnection, attempts: 4},
 			create: result{err: cdn.ErrOutcomeUnknown, attempts: 1},
 		},
 		{
-			name:   "the way back is reset",
+			name:   "connection from the server reset",
 			toxic:  `{"type":"reset_peer","stream":"downstream"}`,
 			list:   result{err: errConnection, attempts: 4, requests: 4},
 			create: result{err: cdn.ErrOutcomeUnknown, attempts: 1, requests: 1, created: 1},
 		},
 		{
-			name:   "the answer ends after its first line",
+			name:   "response cut after its first line",
 			toxic:  `{"type":"limit_data","stream":"downstream","attributes":{"bytes":17}}`,
 			list:   result{err: errConnection, attempts: 4, requests: 4},
 			create: result{err: cdn.ErrOutcomeUnknown, attempts: 1, requests: 1, created: 1},
 		},
 		{
-			name:   "the answer ends within its body",
+			name:   "response cut in its body",
 			toxic:  `{"type":"limit_data","stream":"downstream","attributes":{"bytes":1000}}`,
 			list:   result{err: cdn.ErrMalformedResponse, attempts: 4, requests: 4},
-			create: result{attempts: 1, requests: 1, created: 1}, // the answer has no body
+			create: result{attempts: 1, requests: 1, created: 1}, // its response has no body
 		},
 		{
-			name:   "the request ends within its header",
+			name:   "request cut in its header",
 			toxic:  `{"type":"limit_data","stream":"upstream","attributes":{"bytes":20}}`,
 			list:   result{err: errConnection, attempts: 4},
 			create: result{err: cdn.ErrOutcomeUnknown, attempts: 1},
 		},
 		{
-			name:   "the answer comes in pieces of a byte",
+			name:   "response in pieces of a byte",
 			toxic:  `{"type":"slicer","stream":"downstream","attributes":{"average_size":1}}`,
 			list:   result{attempts: 1, requests: 1},
 			create: result{attempts: 1, requests: 1, created: 1},
 		},
 		{
-			name:   "the connection is not closed for an hour",
+			name:   "connection closed an hour late",
 			toxic:  `{"type":"slow_close","stream":"downstream","attributes":{"delay":3600000}}`,
 			list:   result{attempts: 1, requests: 1},
 			create: result{attempts: 1, requests: 1, created: 1},
@@ -95,9 +94,8 @@ func TestToxics(t *testing.T) {
 	}
 }
 
-// A server that is down for two attempts, and one whose answers are lost for two, cost a list nothing
-// else; and a create neither, as long as none was sent.
-func TestRecoveryBetweenAttempts(t *testing.T) {
+// A create recovers if nothing was sent.
+func TestRecovery_between_attempts(t *testing.T) {
 	for _, name := range []string{"list", "create"} {
 		t.Run(name+" while the server is down", func(t *testing.T) {
 			f := newFixture(t, 0)
@@ -107,7 +105,7 @@ func TestRecoveryBetweenAttempts(t *testing.T) {
 			assert.Len(t, f.server.Requests(), 1)
 		})
 	}
-	t.Run("list while answers are lost", func(t *testing.T) {
+	t.Run("list while responses are lost", func(t *testing.T) {
 		f := newFixture(t, 0)
 		f.add(`{"name":"lost","type":"reset_peer","stream":"downstream"}`)
 		f.beforeAttempt(3, func() { require.NoError(t, f.proxy.Toxics.RemoveToxic(t.Context(), "lost")) })
@@ -116,8 +114,8 @@ func TestRecoveryBetweenAttempts(t *testing.T) {
 	})
 }
 
-// Nothing comes back, and nothing is closed: only the context ends the call.
-func TestBlackHoleEndsWithTheContext(t *testing.T) {
+// The proxy sends nothing back and closes nothing.
+func TestBlackHole_ends_with_the_context(t *testing.T) {
 	for _, name := range []string{"list", "create"} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, 0)
@@ -133,13 +131,13 @@ func TestBlackHoleEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// result is what a call came to, for its caller and for the server.
+// result is the outcome of a call, for its caller and for the server.
 type result struct {
 	err                         error
 	attempts, requests, created int
 }
 
-// errConnection stands for all that a connection can end with before there is an answer.
+// errConnection is the class of all failures of a connection before a response.
 var errConnection = errors.New("connection error")
 
 func classOf(err error) error {
@@ -173,7 +171,7 @@ func newFixture(t *testing.T, tasks int) *fixture {
 	f.proxy = toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "cdn", "127.0.0.1:0", strings.TrimPrefix(f.server.URL, "http://"))
 	require.NoError(t, f.proxy.Start())
 	t.Cleanup(func() {
-		f.proxy.Toxics.ResetToxics(context.Background()) // or those that wait would go on
+		f.proxy.Toxics.ResetToxics(context.Background()) // or waiting toxics would go on
 		f.proxy.Stop()
 	})
 	transport := &http.Transport{}
@@ -193,10 +191,10 @@ func (f *fixture) add(toxic string) {
 	require.NoError(f.t, err)
 }
 
-// beforeAttempt has something happen before the n-th attempt.
+// beforeAttempt makes the fixture call do before the n-th attempt.
 func (f *fixture) beforeAttempt(n int64, do func()) { f.before[n] = do }
 
-// Wait makes the fixture the rate limiter of its client, which counts the attempts.
+// Wait counts the attempts. The fixture is the rate limiter of its client.
 func (f *fixture) Wait(context.Context) error {
 	if do := f.before[f.attempts.Add(1)]; do != nil {
 		do()

@@ -1,5 +1,5 @@
-// Package redact makes text of other parties fit for an error or a log: it bounds and cleans excerpts,
-// and removes secrets and the keys in download links.
+// Package redact prepares text of other parties for an error or a log. It bounds and cleans excerpts, and removes
+// secrets and the keys in download links.
 package redact
 
 import (
@@ -163,10 +163,11 @@ func unescapeHex(text string, from, to int) (byte, int) {
 	return byte(number), to
 }
 
-// separator matches what stands between a name and its value, in headers, in JSON and in dumps of maps.
+// separator matches the characters between a name and its value, in headers, in JSON and in dumps of maps.
 const separator = `[\\"']*\s*(?:[:=]|\\u003d|%3d)\s*[\[\\"']*`
 
-// echoedSecret matches a token or a signature in an echoed request by its name. Shorter values are no secrets.
+// echoedSecret matches a token or a signature in an echoed request by its name. Values of fewer than 16 characters are
+// words, not secrets.
 var echoedSecret = regexp.MustCompile(`(?i)((?:x-(?:security|auth|subject)-|security_?)token` + separator + `)` +
 	`(?:[^\s"',;\]\\]|\\[^\s"nrt]){16,}` +
 	`|(signature` + separator + `)[0-9a-f]{16,}`)
@@ -180,7 +181,7 @@ var linkQuery = regexp.MustCompile(`(?i)(https?:[^\s"<>?]+?)(?:\?|\\u003f)[^\s"<
 // Links returns text without the queries of the links in it.
 func Links(text string) string { return linkQuery.ReplaceAllString(text, "$1?redacted") }
 
-// Link returns link without what makes it a key to the file: its query, fragment and user.
+// Link returns link without its query, fragment and user, which are the key to the file.
 func Link(link string) string {
 	u, err := url.Parse(link)
 	if err != nil {

@@ -123,8 +123,8 @@ func FuzzSecret(f *testing.F) {
 	})
 }
 
-// isNoKeyCharacter reports whether no key has r: they are of base64's characters, or at most of ASCII's that need
-// no escape of an escape.
+// isNoKeyCharacter reports whether keys do not have r. They have printable ASCII without the characters that begin an
+// escape.
 func isNoKeyCharacter(r rune) bool { return r <= ' ' || r > '~' || r == '%' || r == '\\' }
 
 func TestHeaders(t *testing.T) {

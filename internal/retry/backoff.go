@@ -1,5 +1,5 @@
-// Package retry holds what every retry loop of this module needs: delays, a budget, Retry-After, and which
-// errors are transient. It knows nothing of export tasks.
+// Package retry has the parts of a retry loop: delays, a budget, Retry-After, and the errors that are transient. It
+// knows nothing of export tasks.
 package retry
 
 import (

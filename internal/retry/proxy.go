@@ -25,7 +25,7 @@ func (e *ProxyError) Error() string {
 	return "the proxy " + e.Proxy + " responded to CONNECT with " + status
 }
 
-// OnProxyConnectResponse returns a *ProxyError if the proxy refused; it is for [http.Transport].
+// OnProxyConnectResponse returns a *ProxyError if the proxy has refused. It is for the field of [http.Transport].
 func OnProxyConnectResponse(_ context.Context, proxy *url.URL, _ *http.Request, response *http.Response) error {
 	if response.StatusCode == http.StatusOK {
 		return nil
@@ -33,8 +33,8 @@ func OnProxyConnectResponse(_ context.Context, proxy *url.URL, _ *http.Request, 
 	return &ProxyError{Proxy: proxy.Host, StatusCode: response.StatusCode}
 }
 
-// AsProxyError returns the *ProxyError that err is or stands for, or nil. An [http.Transport] without
-// OnProxyConnectResponse reports a refused CONNECT by the text of its status and nothing else.
+// AsProxyError returns the *ProxyError in err, or nil. It also returns one for the error of an [http.Transport] without
+// OnProxyConnectResponse, which has the text of the proxy's status only.
 func AsProxyError(err error) *ProxyError {
 	var proxy *ProxyError
 	if errors.As(err, &proxy) {

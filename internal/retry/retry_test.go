@@ -134,7 +134,7 @@ func TestProxyError(t *testing.T) {
 	assert.Nil(t, AsProxyError(io.EOF))
 }
 
-// selfReporting is an error that knows by itself whether it is transient.
+// selfReporting is an error with a method Transient.
 type selfReporting bool
 
 func (e selfReporting) Error() string   { return "http2: status" }

@@ -22,8 +22,8 @@ func IsTransientStatus(status int) bool {
 }
 
 // IsTransient reports whether err is a failure of a connection that the next connection may not have: a
-// timeout, a reset, a lookup that failed for now, a proxy in trouble. TLS failures and unknown hosts are not. An
-// error with a method Transient reports it by itself.
+// timeout, a reset, a lookup that failed temporarily, a proxy that failed. TLS failures and unknown hosts are
+// permanent. The method Transient of an error, if it has one, decides.
 func IsTransient(err error) bool {
 	var lookup *net.DNSError
 	var operation *net.OpError

@@ -1,6 +1,5 @@
-// Command soak calls a server that fails part of all requests, from many goroutines for a while, and
-// checks at the end that nothing was lost: every call came to an end that its caller knows, no task
-// was created twice, no goroutine is left.
+// Command soak calls a server that fails a share of all requests, from many goroutines. At the end it checks that each
+// call has returned a known outcome, that no task was created twice, and that no goroutine is left.
 //
 //	go run ./internal/soak
 package main
@@ -33,8 +32,8 @@ import (
 const (
 	sampleTasks = 50
 	sampleEvery = 20 * time.Millisecond
-	// patience is for one call. Pauses are short here, so that a call which takes as long is lost.
-	patience = time.Minute
+	// callTimeout bounds one call. Delays are short here, so a call that takes this long hangs.
+	callTimeout = time.Minute
 )
 
 type config struct {
@@ -59,7 +58,7 @@ func main() {
 	}
 }
 
-// soak is the program; its error is every check that failed.
+// soak runs the program. The error joins the checks that have failed.
 func soak(c config, out io.Writer) error {
 	before := goleak.IgnoreCurrent()
 	server := cdntest.NewServer(cdntest.WithSampleTasks(sampleTasks), cdntest.WithExportTime(0), cdntest.WithRequestLog(0))
@@ -83,8 +82,8 @@ func soak(c config, out io.Writer) error {
 	return errors.Join(check(total, attempts.Load(), requests.Load(), tasks), goleak.Find(before))
 }
 
-// inject has a share of the requests fail, in four ways equally. It returns the count of all
-// requests, those included that net/http repeats on its own.
+// inject makes a share of the requests fail, in four ways equally. It returns the count of all requests, with those
+// that net/http repeats by itself.
 func inject(server *cdntest.Server, share float64) *atomic.Int64 {
 	requests := new(atomic.Int64)
 	server.Inject(cdntest.Fault{Times: -1, Match: func(*http.Request) bool { requests.Add(1); return false }})
@@ -95,7 +94,7 @@ func inject(server *cdntest.Server, share float64) *atomic.Int64 {
 		{Handled: true, Body: `{"total":1,"data":[{"task_id":"1"}]}`, TruncateAfter: 20},
 	}
 	for i, fault := range faults {
-		// Of the requests that the faults before have left, so that each fault has an equal part.
+		// The earlier faults have left fewer requests, so the chance grows: each fault gets an equal part.
 		part := share / float64(len(faults))
 		chance := min(1, part/(1-float64(i)*part))
 		fault.Times, fault.Match = -1, func(*http.Request) bool { return rand.Float64() < chance }
@@ -104,7 +103,7 @@ func inject(server *cdntest.Server, share float64) *atomic.Int64 {
 	return requests
 }
 
-// counter is a rate limiter that holds nobody back: it counts the attempts.
+// counter is a rate limiter that counts the attempts and delays none.
 type counter struct{ atomic.Int64 }
 
 func (c *counter) Wait(context.Context) error {
@@ -112,7 +111,7 @@ func (c *counter) Wait(context.Context) error {
 	return nil
 }
 
-// tally is what calls came to.
+// tally counts the outcomes of calls.
 type tally struct {
 	calls    int64
 	outcomes map[string]map[string]int64 // by operation, then by class
@@ -127,7 +126,7 @@ func (t *tally) add(operation, class string, n int64) {
 	t.outcomes[operation][class] += n
 }
 
-// sum is how many calls came to an end of this class, of one operation or, with "", of all.
+// sum returns the number of calls with a class that matches, of one operation, or of all if operation is "".
 func (t *tally) sum(operation string, match func(class string) bool) int64 {
 	var n int64
 	for name, classes := range t.outcomes {
@@ -143,7 +142,7 @@ func (t *tally) sum(operation string, match func(class string) bool) int64 {
 func is(class string) func(string) bool { return func(other string) bool { return other == class } }
 func every(string) bool                 { return true }
 
-// callFromAll has every goroutine call until the time is over, and adds up what their calls came to.
+// callFromAll calls from each goroutine until the time is over, and returns the sum of their tallies.
 func callFromAll(c config, client *cdn.CdnClient, taskID string) tally {
 	total := newTally()
 	var mu sync.Mutex
@@ -171,9 +170,9 @@ func callFromAll(c config, client *cdn.CdnClient, taskID string) tally {
 	return total
 }
 
-// callOnce lists most of the time, and creates rarely: each task stays on the server.
+// callOnce makes one call, mostly a list. It creates rarely, since each task stays on the server.
 func callOnce(client *cdn.CdnClient, taskID string) (operation string, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	switch n := rand.IntN(100); {
 	case n < 2:
@@ -193,33 +192,33 @@ const (
 	unexpected     = "unexpected: "
 )
 
-// classOf names what a caller would test an error for.
+// classOf returns the class of an error, by the tests that a caller would make.
 func classOf(err error) string {
-	var answer *cdn.APIError
+	var response *cdn.APIError
 	var connection net.Error
 	switch {
 	case err == nil:
 		return success
 	case errors.Is(err, context.DeadlineExceeded):
-		return unexpected + "no end within " + patience.String()
+		return unexpected + "no end within " + callTimeout.String()
 	case errors.Is(err, cdn.ErrOutcomeUnknown):
 		return outcomeUnknown
 	case errors.Is(err, cdn.ErrThrottled):
 		return "ErrThrottled"
 	case errors.Is(err, cdn.ErrMalformedResponse):
 		return "ErrMalformedResponse"
-	case errors.As(err, &answer):
-		return fmt.Sprintf("APIError, status %d", answer.StatusCode)
+	case errors.As(err, &response):
+		return fmt.Sprintf("APIError, status %d", response.StatusCode)
 	case errors.As(err, &connection) && !connection.Timeout():
 		return "connection error"
 	}
 	return unexpected + err.Error()
 }
 
-// peaks are the highest values seen.
+// peaks has the highest sampled values.
 type peaks struct{ goroutines, heap uint64 }
 
-// samplePeaks looks at the process until the function that it returns is called.
+// samplePeaks samples this process until the function that it returns is called.
 func samplePeaks() func() peaks {
 	var highest peaks
 	stop := make(chan struct{})
@@ -266,14 +265,14 @@ func report(out io.Writer, c config, t tally, attempts, requests int64, tasks in
 	line("peak of the heap, the server's included", fmt.Sprintf("%.1f MiB", float64(p.heap)/(1<<20)))
 }
 
-// check says what must be true of every run.
+// check returns the conditions that every run must meet and this one does not.
 func check(t tally, attempts, requests int64, tasks int) error {
 	var failed []error
 	if ended := t.sum("", every); ended != t.calls {
-		failed = append(failed, fmt.Errorf("%d calls were made and %d came to an end", t.calls, ended))
+		failed = append(failed, fmt.Errorf("%d calls were made and %d have ended", t.calls, ended))
 	}
 	if attempts < t.calls || requests < attempts {
-		failed = append(failed, fmt.Errorf("%d calls, %d attempts and %d requests do not go together", t.calls, attempts, requests))
+		failed = append(failed, fmt.Errorf("%d calls, %d attempts and %d requests contradict each other", t.calls, attempts, requests))
 	}
 	created, unknown := t.sum("create", is(success)), t.sum("create", is(outcomeUnknown))
 	if int64(tasks) < created || int64(tasks) > created+unknown {
