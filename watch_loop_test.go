@@ -3,7 +3,9 @@ package cdn
 import (
 	"context"
 	"fmt"
+	"iter"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.com/huaweicloud/cdn/internal/servicemodel"
@@ -110,4 +112,64 @@ func TestWatch_odd_responses(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestWatch_loop_that_does_not_take(t *testing.T) {
+	t.Run("memory_bounded_by_the_list", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			service := &fakeService{}
+			client := newTestClient(t, service)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			next, stop := iter.Pull2(client.WatchExportTasks(ctx))
+			defer stop()
+			service.set("first", "waiting")
+			_, _, _ = next()
+			for i := range 3000 {
+				service.set(fmt.Sprintf("task-%d", i), ExportTaskSuccess)
+				if i >= 50 {
+					service.set(fmt.Sprintf("task-%d", i-50), "") // the service keeps 50
+				}
+				time.Sleep(time.Second)
+			}
+			client.poller.mu.Lock()
+			defer client.poller.mu.Unlock()
+			assert.Less(t, len(client.poller.known.entries), 250)
+		})
+	})
+	t.Run("permanent_failure_is_kept", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			service := play(t, &fakeService{})
+			changes := newTestClient(t, service).WatchExportTasks(t.Context())
+			service.set("a", "waiting")
+			var yielded []ExportTaskStatus
+			var last error
+			for task, err := range changes {
+				if last = err; err != nil {
+					continue
+				}
+				yielded = append(yielded, task.Status)
+				refuses(403, "")(service)
+				time.Sleep(time.Minute)
+				recovers(service)
+				service.set("a", ExportTaskStatus(fmt.Sprint("state ", len(yielded))))
+				time.Sleep(time.Minute)
+			}
+			require.ErrorIs(t, last, ErrForbidden)
+			assert.Equal(t, []ExportTaskStatus{"waiting", "state 1"}, yielded, "one more round")
+		})
+	})
+	t.Run("panic_leaves_the_poller", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			service := &fakeService{}
+			changes := newTestClient(t, service).WatchExportTasks(t.Context())
+			service.set("a", "waiting")
+			assert.Panics(t, func() {
+				for range changes {
+					panic("the loop")
+				}
+			})
+			checkNoRequests(t, service)
+		})
+	})
 }
