@@ -24,6 +24,9 @@ const pageLimit = 100
 // quiet list of 1,000 tasks takes 11 requests. A list that moves meanwhile is read several times, until as many
 // tasks were read as it has. Memory holds the ids and times of all tasks, and one page.
 //
+// A task can be missed without an error in one case: more than half a page has the same time of change, or a response
+// is stale, and between two requests one task is removed while another is created with a time that is too early.
+//
 // An error is yielded last, with a zero task. It is one of [CdnClient.ListExportTasks], or wraps
 // [ErrMalformedResponse] if the list contradicts itself or moves faster than it can be read.
 func (c *CdnClient) ExportTasks(ctx context.Context, request *ListExportTasksRequest) iter.Seq2[ExportTask, error] {

@@ -7,19 +7,19 @@ import (
 )
 
 const (
-	gatherFor        = 10 * time.Millisecond // how long new waits are gathered before they are looked up
+	gatherFor        = 10 * time.Millisecond // how long new waits are gathered before their tasks are looked up
 	worthAPage       = 4                     // how many new waits make a page the better first request
 	worthAnotherPage = 2                     // how many a page must show to make the next page better than look-ups
-	maxFailures      = 3                     // how many look-ups in a row may fail before the rest waits for the next poll
+	maxFailures      = 3                     // how many failures in a row put off all look-ups by id to the next poll
 )
 
-// gathering looks up waits that came together. The head of the list shows most of them for less than a request
-// each; what is left takes a request each.
+// gathering is a look-up of many tasks by pages of the list, for waits that came together. The first pages show most
+// of the tasks in fewer requests than look-ups by id. The tasks that they do not show are looked up by id.
 type gathering struct {
 	active   bool
-	before   time.Time // the waits that came before this time take part
+	before   time.Time // look-ups that were requested by this time take part
 	offset   int       // of the next page
-	shown    int       // how many of the waits the last page showed
+	shown    int       // how many of the tasks the last page showed
 	failures int       // how many look-ups by id failed in a row
 }
 
@@ -32,11 +32,11 @@ func (p *poller) nextLookUp(now time.Time) (step func(context.Context) error, at
 	var oldest *target
 	together := 0
 	for _, t := range p.targets {
-		if !t.lookUp {
+		if t.lookUp == noLookUp {
 			continue
 		}
 		due := t.lookUpAt
-		if !t.byID {
+		if t.lookUp == lookUpByPage {
 			together++
 			due = t.since.Add(gatherFor)
 		}
@@ -53,13 +53,13 @@ func (p *poller) nextLookUp(now time.Time) (step func(context.Context) error, at
 	switch {
 	case oldest == nil:
 		return nil, at
-	case !oldest.byID && (together >= worthAPage || p.known.total > 0 && p.known.total <= pageLimit*(together-1)):
+	case oldest.lookUp == lookUpByPage && (together >= worthAPage || p.known.total > 0 && p.known.total <= pageLimit*(together-1)):
 		return p.lookUpHead, at
 	}
 	return func(ctx context.Context) error { return p.lookUp(ctx, oldest.id) }, at
 }
 
-// lookUpHead begins to look up waits together, with a poll of the head.
+// lookUpHead begins a gathering with a poll of the head.
 func (p *poller) lookUpHead(ctx context.Context) error {
 	now := time.Now()
 	p.mu.Lock()
@@ -78,29 +78,30 @@ func (p *poller) lookUpHead(ctx context.Context) error {
 	return err
 }
 
-// countTogether returns how many of the waits that came up to this time are still to be looked up together. The
+// countTogether returns how many tasks are still to be looked up by pages whose look-up was requested by a time. The
 // caller holds the lock.
 func (p *poller) countTogether(before time.Time) int {
 	n := 0
 	for _, t := range p.targets {
-		if t.lookUp && !t.byID && !t.since.After(before) {
+		if t.lookUp == lookUpByPage && !t.since.After(before) {
 			n++
 		}
 	}
 	return n
 }
 
-// endTogether leaves the waits that the pages did not show to look-ups by id. The caller holds the lock.
+// endTogether ends the gathering. The tasks that the pages did not show are looked up by id. The caller holds the
+// lock.
 func (p *poller) endTogether() {
 	for _, t := range p.targets {
-		if t.lookUp && !t.byID && !t.since.After(p.gather.before) {
-			t.byID = true
+		if t.lookUp == lookUpByPage && !t.since.After(p.gather.before) {
+			t.lookUp = lookUpByID
 		}
 	}
 	p.gather.active = false
 }
 
-// lookUpPage requests the next page for the waits that are looked up together, or ends that.
+// lookUpPage requests the next page of the gathering. It ends the gathering if look-ups by id take fewer requests.
 func (p *poller) lookUpPage(ctx context.Context) error {
 	p.mu.Lock()
 	g := &p.gather
@@ -134,7 +135,8 @@ func (p *poller) takePage(rows []row) {
 	p.announce(p.known.merge(rows, time.Now()))
 }
 
-// lookUp looks up one task by its id. What the service says of this one ends the waits for this one only.
+// lookUp looks up one task by its id. A permanent failure that the service reports ends the waits for this task
+// only.
 func (p *poller) lookUp(ctx context.Context, id string) error {
 	const name = "GetExportTask"
 	op := operation{name: name, onRetry: func(err error) { p.note(ctx, inStep(name, err)) }}
@@ -162,7 +164,7 @@ func (p *poller) lookUp(ctx context.Context, id string) error {
 		t.end(nil, inStep(name, err))
 		return nil
 	}
-	// A task that cannot be looked up does not keep the others from it; a service in trouble does.
+	// One task that cannot be looked up must not delay the others. A service that fails all look-ups must get fewer.
 	t.retry(now, p.schedule.pollAt)
 	if p.gather.failures++; p.gather.failures >= maxFailures {
 		p.gather.failures = 0
@@ -171,10 +173,10 @@ func (p *poller) lookUp(ctx context.Context, id string) error {
 	return inStep(name, err)
 }
 
-// postponeLookUps leaves all look-ups by id to the time after the next poll. The caller holds the lock.
+// postponeLookUps puts off all look-ups by id until after the next poll. The caller holds the lock.
 func (p *poller) postponeLookUps() {
 	for _, t := range p.targets {
-		if t.byID && t.lookUpAt.Before(p.schedule.pollAt) {
+		if t.lookUp == lookUpByID && t.lookUpAt.Before(p.schedule.pollAt) {
 			t.lookUpAt = p.schedule.pollAt
 		}
 	}

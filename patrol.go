@@ -7,31 +7,32 @@ import (
 	"example.com/huaweicloud/cdn/internal/movinglist"
 )
 
-// patrolState is the patrol, which looks after what the head of the list does not show: it reads the list below the head, a page or so
-// beside each poll, or looks up the tasks that are waited for, whichever is sooner done.
+// patrolState is the state of the patrol, which reads what the polls do not show: pages of the list below the head,
+// or the tasks that are waited for by their ids, whichever takes fewer requests.
 type patrolState struct {
-	head    int // where the pages of the last poll ended, less one row
-	end     int // where they ended
-	pageLen int // how many rows the longest of them had
-	left    int // how many requests of the patrol are left until the next poll
+	head    int // the offset at which a cycle begins: the last row of the last poll
+	end     int // the offset after that row
+	pageLen int // the length of the longest page of the last poll
+	left    int // how many requests the patrol may send until the next poll
 	byID    bool
 	polled  time.Time // when the last poll began
 
 	pass     *movinglist.Pass[ExportTask] // the cycle through the list; nil between two
-	began    time.Time                    // when it began
-	tick     int64                        // as of then
-	lastTick int64                        // as of the beginning of the cycle before
+	began    time.Time                    // when the cycle began
+	tick     int64                        // the tick of the snapshot when the cycle began
+	lastTick int64                        // the tick when the cycle before it began
 }
 
 // maxPatrol is how many requests a patrol sends beside one poll at most.
 const maxPatrol = 10
 
-// planPatrol sets how many requests go with a poll that began at this time: as many as it takes to get through
-// the work in one poll, plus one for each 100 tasks of the list. The caller holds the lock.
+// planPatrol sets what the patrol does after a poll that began at a time. ok reports whether that poll succeeded.
+// The work, pages or look-ups, is spread over one poll, and one more for each 100 tasks of the list. The caller holds
+// the lock.
 func (p *poller) planPatrol(began time.Time, ok bool) {
 	r := &p.rounds
 	r.polled = began
-	unseen, failed := 0, false
+	unseen, failed := 0, false // how many tasks the poll did not show, and whether look-ups of one fail
 	for _, t := range p.targets {
 		if t.isUnseen(began) {
 			unseen++
@@ -55,11 +56,6 @@ func (p *poller) planPatrol(began time.Time, ok bool) {
 	}
 	polls := 1 + p.known.total/pageLimit
 	r.left = min((work+polls-1)/polls, maxPatrol)
-}
-
-// isUnseen reports whether no response has shown the target since a time, and no look-up is due for it.
-func (t *target) isUnseen(since time.Time) bool {
-	return !t.lookUp && t.seenAt.Before(since) && t.tried.Before(since)
 }
 
 // patrol sends one request of the patrol.
@@ -99,8 +95,8 @@ func (p *poller) patrol(ctx context.Context) error {
 	return nil
 }
 
-// longestUnseen returns the id of the target that was not seen or looked up for longest, or "". The caller holds
-// the lock.
+// longestUnseen returns the id of the target that was seen or looked up the longest time ago, before since. It
+// returns "" if there is none. The caller holds the lock.
 func (p *poller) longestUnseen(since time.Time) string {
 	id, longest := "", since
 	for _, t := range p.targets {
@@ -115,13 +111,13 @@ func (p *poller) longestUnseen(since time.Time) string {
 	return id
 }
 
-// endCycle forgets the tasks that two cycles did not show. The caller holds the lock.
+// endCycle has the snapshot forget the tasks that two cycles did not show. The caller holds the lock.
 func (p *poller) endCycle() {
 	p.known.prune(p.rounds.lastTick)
 	p.rounds.lastTick, p.rounds.tick = p.rounds.tick, p.known.tick
 }
 
-// lookUpMissing has each target looked up that a whole cycle did not show. The caller holds the lock.
+// lookUpMissing has the targets looked up that a cycle since began did not show. The caller holds the lock.
 func (p *poller) lookUpMissing(began time.Time) {
 	for _, t := range p.targets {
 		if t.isUnseen(began) {

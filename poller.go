@@ -10,10 +10,18 @@ import (
 	"time"
 )
 
-// The poller reads the list for all waits, watches and exports of a client. Its goroutine lives while there are
-// subscribers. It does one request after the other, in this order: readings that a subscriber demands, polls
-// that are due, look-ups of tasks that nobody has looked up yet, and the patrol. A poll is due some seconds
-// after the last one ended, so look-ups have time in between.
+// poller reads the list for the waits, watches and exports of a client, its subscribers. Its goroutine runs while
+// there are subscribers, and sends one request after the other. It has three kinds of work:
+//
+//   - A poll reads the head of the list until it shows old news (reading.go). It is due a pause after the last one
+//     ended, or at once if a subscriber demands a reading.
+//   - A look-up requests the task of a new wait, before and without the list (lookup.go). Many look-ups at once begin
+//     with pages of the list.
+//   - The patrol follows a poll. It reads what the poll did not show, a page or a task at a time (patrol.go).
+//
+// Each response has two uses. It ends the waits whose tasks it shows as finished (target.go). Pages of the list are
+// also merged into a snapshot, which tells changes from old news (snapshot.go). Watches take the changes from there,
+// and exports the new tasks.
 type poller struct {
 	client *CdnClient
 	min    time.Duration // the shortest and the longest pause between two polls
@@ -29,38 +37,27 @@ type poller struct {
 	mu          sync.Mutex
 	subscribers int
 	stop        context.CancelFunc // ends the goroutine; nil if there is none
-	wake        chan struct{}
+	wake        chan struct{}      // has the goroutine decide anew what to do
 	known       *snapshot
-	targets     map[string]*target  // what is waited for, by task id
-	watches     map[*watch]struct{} // to be woken after a change
-	batch       *batch              // the exports whose tasks are not certain yet; nil for none
+	targets     map[string]*target  // the tasks that are waited for, by id
+	watches     map[*watch]struct{} // are woken after a change
+	batch       *batch              // the exports whose tasks are not certain yet; nil if there are none
 	demands     []*demand           // readings that subscribers wait for
-	lastErr     error               // the last failure that may pass; nil after a success
+	lastErr     error               // the last transient failure; nil after a poll that succeeded
 	starts      int                 // how often the goroutine was started
 	readAt      time.Time           // when the last complete reading began
-	schedule    schedule            // when what is due
-	rounds      patrolState         // what lies below the head
-	gather      gathering           // new waits that are looked up together
+	schedule    schedule
+	rounds      patrolState
+	gather      gathering
 }
 
-// schedule tells when the poller does what.
+// schedule holds the times of the next requests.
 type schedule struct {
 	baseline bool          // whether the next reading is the first one of this start
 	pollAt   time.Time     // when the next poll is due
-	patrolAt time.Time     // from when on a poll is followed by a patrol
-	pause    time.Duration // the pause before it
-	heldTill time.Time     // nothing is requested before, because the service asks for it
-}
-
-// demand is a reading of the head that a subscriber waits for. The fields of its result are set before done is
-// closed.
-type demand struct {
-	baseline bool  // read on until 10 s below the present
-	depth    int64 // read on until below this stamp
-
-	done chan struct{}
-	at   bookmark
-	err  error
+	pause    time.Duration // the pause after the next poll, before jitter
+	patrolAt time.Time     // a poll that begins before has no patrol: demands would multiply it
+	heldTill time.Time     // no request is sent before, because the service asks for a delay
 }
 
 func newPoller(c *CdnClient, o *options, isPaced func() bool) *poller {
@@ -112,22 +109,7 @@ func (p *poller) wakeUp() {
 	}
 }
 
-// read waits for a reading of the head that begins after the call. The caller is a subscriber.
-func (p *poller) read(ctx context.Context, d *demand) error {
-	d.done = make(chan struct{})
-	p.mu.Lock()
-	p.demands = append(p.demands, d)
-	p.wakeUp()
-	p.mu.Unlock()
-	select {
-	case <-d.done:
-		return d.err
-	case <-ctx.Done():
-		return p.endOf(ctx)
-	}
-}
-
-// endOf returns the error for a context that has ended, with the failure that kept the poller from knowing.
+// endOf returns the error for a context that has ended, with the last transient failure of the poller.
 func (p *poller) endOf(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,7 +137,7 @@ func (p *poller) run(ctx context.Context, wake <-chan struct{}) {
 	}
 }
 
-// next returns the next step, or nil and when to decide anew.
+// next returns the next request, or nil and the time at which to decide anew.
 func (p *poller) next(now time.Time) (step func(context.Context) error, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -182,7 +164,7 @@ func (p *poller) next(now time.Time) (step func(context.Context) error, at time.
 	return nil, at
 }
 
-// poll reads the head for all that demand it, and plans what comes after it.
+// poll reads the head, ends the demands for a reading, and plans the next poll and the patrol.
 func (p *poller) poll(ctx context.Context) error {
 	p.mu.Lock()
 	if ctx.Err() != nil {
@@ -216,7 +198,7 @@ func (p *poller) poll(ctx context.Context) error {
 	return err
 }
 
-// plan sets when the next poll is due: after pauses that grow while nothing changes. The caller holds the lock.
+// plan sets when the next poll is due. The pauses grow while nothing changes. The caller holds the lock.
 func (p *poller) plan(changed bool) {
 	s := &p.schedule
 	if changed {
@@ -227,7 +209,7 @@ func (p *poller) plan(changed bool) {
 	s.pause = min(s.pause*3/2, p.max)
 }
 
-// announce wakes the watches and tells the exports of new tasks. The caller holds the lock.
+// announce wakes the watches after a change and adds new tasks to the batch of exports. The caller holds the lock.
 func (p *poller) announce(all news) {
 	if all.changed {
 		for w := range p.watches {
@@ -239,18 +221,18 @@ func (p *poller) announce(all news) {
 	}
 }
 
-// fail tells all subscribers of a permanent failure, and notes a transient one. After it the poller does
-// nothing before the pause is over if the service is throttled or asks for a pause, and no poll otherwise.
+// fail ends all waits, watches and exports after a permanent failure, and logs a transient one.
 func (p *poller) fail(ctx context.Context, err error) {
-	if err == nil || !p.tell(ctx, err) {
+	if err == nil || !p.distribute(ctx, err) {
 		return
 	}
-	// A logger may take its time, or call the client.
+	// The lock is not held: a logger may be slow, or call the client.
 	p.logger.Warn("cdn: a poll failed, trying again", "error", err)
 }
 
-// tell is the part of fail under the lock. It reports whether the failure is transient.
-func (p *poller) tell(ctx context.Context, err error) (transient bool) {
+// distribute is the part of fail under the lock. It reports whether the failure is transient. If the service
+// throttles or asks for a delay, no request is sent before that is over.
+func (p *poller) distribute(ctx context.Context, err error) (transient bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if ctx.Err() != nil {
@@ -281,11 +263,21 @@ func (p *poller) tell(ctx context.Context, err error) (transient bool) {
 	return false
 }
 
-// note remembers why a request is retried, unless all subscribers have left.
+// note keeps the failure of an attempt that is retried, for subscribers whose context ends meanwhile.
 func (p *poller) note(ctx context.Context, failure error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if ctx.Err() == nil {
 		p.lastErr = failure
 	}
+}
+
+// latest returns the task as the list showed it last.
+func (p *poller) latest(task *ExportTask) *ExportTask {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.known.entries[task.TaskID]; e != nil {
+		return new(e.task)
+	}
+	return task
 }

@@ -9,7 +9,33 @@ import (
 	"example.com/huaweicloud/cdn/internal/retry"
 )
 
-// fetch returns the pages of the list for a movinglist.Pass. Each page is shown to the waits at once.
+// demand is a reading of the head that a subscriber waits for. at and err are set before done is closed.
+type demand struct {
+	baseline bool  // whether the reading goes on until 10 s below the head and the present
+	depth    int64 // the stamp below which the reading must end; maxStamp for any
+
+	done chan struct{}
+	at   bookmark
+	err  error
+}
+
+// read waits for a reading of the head that begins after the call. The caller is a subscriber.
+func (p *poller) read(ctx context.Context, d *demand) error {
+	d.done = make(chan struct{})
+	p.mu.Lock()
+	p.demands = append(p.demands, d)
+	p.wakeUp()
+	p.mu.Unlock()
+	select {
+	case <-d.done:
+		return d.err
+	case <-ctx.Done():
+		return p.endOf(ctx)
+	}
+}
+
+// fetch returns the function that requests the pages of a movinglist.Pass. Each page updates the targets at once, also
+// if the reading fails later.
 func (p *poller) fetch(ctx context.Context, op operation) movinglist.Fetch[ExportTask] {
 	const name = "ListExportTasks"
 	op.name, op.onRetry = name, func(err error) { p.note(ctx, inStep(name, err)) }
@@ -24,11 +50,11 @@ func (p *poller) fetch(ctx context.Context, op operation) movinglist.Fetch[Expor
 	}
 }
 
-// reading is a reading of the head. Until its first request is sent, which may have to wait for its turn, it takes
-// over all demands that come.
+// reading is one reading of the head. It serves all demands that come before its first request is sent, which may have
+// to wait for the quota.
 type reading struct {
 	demands  []*demand
-	baseline bool      // whether it is the first one, or a demand is for one like that
+	baseline bool      // whether it goes on until 10 s below the head and the present
 	began    time.Time // when its first request was sent
 	begun    bool      // whether the first request has its response
 }
@@ -44,7 +70,7 @@ func (p *poller) beginReading(r *reading) {
 	p.takeDemands(r)
 }
 
-// takeDemands has the reading serve all demands that there are. The caller holds the lock.
+// takeDemands has the reading serve all open demands. The caller holds the lock.
 func (p *poller) takeDemands(r *reading) {
 	r.demands, p.demands = append(r.demands, p.demands...), nil
 	for _, d := range r.demands {
@@ -65,8 +91,8 @@ func (p *poller) depthOf(r *reading, head int64) int64 {
 	return depth
 }
 
-// readHead reads the head of the list until it is old news, and further if a demand needs it. The reading counts
-// only if all its pages were read: half of its news would make the other half look old.
+// readHead reads the head of the list until it shows old news, and further if a demand needs it. It merges nothing if
+// one page fails: the changes of the first pages would be old news next time, and hide those of the others.
 func (p *poller) readHead(ctx context.Context, r *reading) (changed bool, err error) {
 	op := operation{poll: len(r.demands) == 0, onSend: func() { p.beginReading(r) }}
 	pass := movinglist.NewPass(p.fetch(ctx, op), 0, pageLimit)
@@ -93,10 +119,10 @@ func (p *poller) readHead(ctx context.Context, r *reading) (changed bool, err er
 	return p.takeReading(pass, rows, r.demands, min(r.began.UnixMilli()-movinglist.Skew, belowSkew(headOf(rows)))), nil
 }
 
-// maxBarren is how many pages without anything new end a reading of a list that repeats itself.
+// maxBarren is how many pages without a new row end a reading. The list repeats itself then.
 const maxBarren = 4
 
-// belowSkew returns the stamp below which a change cannot be stamped that comes after a change with this stamp.
+// belowSkew returns the least stamp that a change may have that is later than a change with this stamp.
 func belowSkew(stamp int64) int64 {
 	if stamp < movinglist.NoStamp+movinglist.Skew {
 		return stamp
@@ -132,15 +158,15 @@ func (p *poller) endsWithOldNews(rows []row, page int) bool {
 	return true
 }
 
-// takeReading merges a reading and bookmarks it for the demands. The caller holds the lock.
-// A task that is created from now on has no stamp below floor.
+// takeReading merges a reading and sets the bookmarks of the demands. It reports whether anything has changed. A task
+// that is created from now on has no stamp below floor. The caller holds the lock.
 func (p *poller) takeReading(pass *movinglist.Pass[ExportTask], rows []row, demands []*demand, floor int64) (changed bool) {
 	all := p.known.merge(rows, time.Now())
 	p.known.total = pass.Total
 	// Equal stamps that come in another order in each response hide tasks from a reading that goes to the end.
 	whole := pass.Ended && !pass.Moved && all.shown >= pass.End
-	if pass.End == 0 {
-		whole = len(p.known.entries) == 0 // an empty list may be a failure of the service
+	if pass.End == 0 && len(p.known.entries) > 0 {
+		whole = false // the service may have lost sight of its tasks for a while
 	}
 	floor = min(floor, pass.Low)
 	if whole {
@@ -164,8 +190,8 @@ func (p *poller) takeReading(pass *movinglist.Pass[ExportTask], rows []row, dema
 	return all.changed
 }
 
-// isTransientPoll reports whether the next poll may do better: after all that is retried, and after responses
-// that make no sense.
+// isTransientPoll reports whether the next poll may succeed: after all failures that are retried, and after malformed
+// responses.
 func isTransientPoll(err error) bool {
 	var response *APIError
 	switch {

@@ -11,38 +11,39 @@ import (
 // row is a row of the list of tasks.
 type row = movinglist.Row[ExportTask]
 
-// snapshot is what the client knows of the list. Each page that is read adds to it, so it tells news from what
-// was there before: by identity and content, not by the newest stamp. The argument why nothing is missed is in
-// the package comment of internal/movinglist.
+// snapshot holds the tasks that the list has shown. Each page is merged into it. It tells changes from old news by
+// id and content, not by the newest stamp. The package comment of internal/movinglist says why no change is missed.
 type snapshot struct {
 	entries map[string]*entry
-	oldest  *entry // the entries in the order of their last changes
+	oldest  *entry // the entries are linked in the order of their last changes
 	newest  *entry
 	changes int64 // how many changes were seen
-	tick    int64 // counts what was merged, so that two moments can be compared
+	tick    int64 // how many merges there were, to compare two moments
 	floor   int64 // every task with a later stamp is known; NoStamp if all tasks are
-	total   int   // how many tasks the list has
-	head    int64 // the first stamp of the last reading, or when that was if it is in the future
-	low     int64 // its last stamp; NoStamp if it reached the end
+
+	// As the last reading showed the list.
+	total int
+	head  int64 // the first stamp, or the time of the reading if the stamp is in the future
+	low   int64 // the last stamp; NoStamp if the reading reached the end
 }
 
 // entry is a task as the list showed it last. Its strings share no memory with the page.
 type entry struct {
 	task  ExportTask
 	stamp int64
-	// before is the content before the last change, to tell a stale read.
+	// before is the content before the last change. A stale read shows it again.
 	before content
-	// reverted is since when the list shows the content before the last change again, or zero.
+	// reverted is the time since when the list shows before again, or zero.
 	reverted time.Time
-	// shown and confirmed are the ticks when the list showed the task last, and with this content.
+	// shown and confirmed are the ticks of the last merges of the task, and of the task with this content.
 	shown, confirmed int64
-	// confirmedBefore is the tick when the content before the last change was confirmed last, or 0.
+	// confirmedBefore is the tick of the last merge of the content before the last change, or 0.
 	confirmedBefore int64
 	change          int64 // the number of the last change
 	older, newer    *entry
 }
 
-// content is what makes two rows of a task equal. A download link may be another in each response.
+// content is the part of a row that changes with the task. A download link may differ in each response.
 type content struct {
 	name   string
 	status ExportTaskStatus
@@ -63,23 +64,22 @@ func newSnapshot() *snapshot {
 // maxStamp is the floor of a snapshot that knows nothing.
 const maxStamp = 1<<63 - 1
 
-// news is what a merge brought: how many tasks were shown, whether anything changed, and the tasks that were
-// created since the first reading, the oldest first.
+// news is the result of a merge.
 type news struct {
-	shown   int
-	changed bool
-	created []creation
+	shown   int        // how many tasks the rows had
+	changed bool       // whether any task is new or has changed
+	created []creation // the tasks that were created since the first reading, the oldest first
 }
 
 // creation is a task that was created since the first reading.
 type creation struct {
 	task ExportTask
-	// unsure reports that the task may also be an old one that changed: it has no time of creation.
+	// unsure reports whether the task may be an old one that changed, since it has no time of creation.
 	unsure bool
 }
 
-// merge takes in the rows of one reading, in the order of the list. A row that comes twice counts as it came
-// last. Changes are numbered in the order of their stamps.
+// merge adds the rows of one reading, in the order of the list. The last of several rows of a task counts, since it
+// was read last. Changes are numbered in the order of their stamps.
 func (s *snapshot) merge(rows []row, now time.Time) news {
 	s.tick++
 	last := make(map[string]int, len(rows))
@@ -100,7 +100,7 @@ func (s *snapshot) merge(rows []row, now time.Time) news {
 	return all
 }
 
-// note takes in one row.
+// note adds one row.
 func (s *snapshot) note(r row, now time.Time, all *news) {
 	e := s.entries[r.ID]
 	if e == nil {
@@ -137,8 +137,8 @@ func (s *snapshot) isAboveFloor(stamp int64) bool {
 	return s.floor == movinglist.NoStamp || stamp > s.floor
 }
 
-// isStale reports whether a row with another content is an older read. A final status is only followed by
-// another if the stamp is newer. The content before the last change is a change back if the list keeps to it.
+// isStale reports whether a row with another content is a stale read. A final status reverts only with a newer
+// stamp. The content before the last change is a change back once the list has shown it for revertAfter.
 func (e *entry) isStale(r row, now time.Time) bool {
 	switch {
 	case r.Stamp > e.stamp:
@@ -154,7 +154,7 @@ func (e *entry) isStale(r row, now time.Time) bool {
 	return now.Sub(e.reverted) < revertAfter
 }
 
-// isOld reports whether a row is no news.
+// isOld reports whether a row is old news: a known task with the same content, or an unknown one that is not new.
 func (s *snapshot) isOld(r row) bool {
 	e := s.entries[r.ID]
 	if e == nil {
@@ -163,7 +163,7 @@ func (s *snapshot) isOld(r row) bool {
 	return contentOf(r) == e.content()
 }
 
-// moveToNewest numbers a change of the entry.
+// moveToNewest gives the entry the next number of a change.
 func (s *snapshot) moveToNewest(e *entry) {
 	s.unlink(e)
 	s.changes++
@@ -191,8 +191,8 @@ func (s *snapshot) unlink(e *entry) {
 	e.older, e.newer = nil, nil
 }
 
-// prune forgets tasks that the list has not shown since tick, those first that it has not shown for longest. It
-// keeps some more than the list has: cycles may miss a task, which would then be news again.
+// prune forgets tasks that the list has not shown since tick, beginning with those that it showed the longest time
+// ago. It keeps more tasks than the list has: a cycle may miss a task, which would then count as new.
 func (s *snapshot) prune(tick int64) {
 	surplus := len(s.entries) - s.total - max(100, s.total/2)
 	if surplus <= 0 {
@@ -231,14 +231,4 @@ func (s *snapshot) since(b bookmark) []*entry {
 	}
 	slices.Reverse(entries)
 	return entries
-}
-
-// latest returns the task as the list showed it last.
-func (p *poller) latest(task *ExportTask) *ExportTask {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if e := p.known.entries[task.TaskID]; e != nil {
-		return new(e.task)
-	}
-	return task
 }

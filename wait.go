@@ -15,8 +15,8 @@ import (
 // does not know the id, or no longer knows it.
 //
 // The task is looked up by its id first. After that all waits and watches of a client share one poller, which
-// runs only while there are any. A poll reads the head of the list, as far down as something has changed: one
-// request while nothing changes, however many waits there are. Beside it a second request looks after the tasks
+// runs only while there are any. A poll reads the head of the list, as far down as something has changed. That is
+// one request while nothing changes, however many waits there are. A second request beside each poll covers the tasks
 // that the head does not show. So the wait returns within 4 of the longest pauses of [WithPollInterval], plus one
 // for each 100 tasks of the list, after the service shows the task as finished, whatever its stamps say. Shortly
 // before the deadline of ctx, if it has one, the task is looked up once more.
@@ -49,30 +49,12 @@ func (c *CdnClient) waitForExportTask(ctx context.Context, taskID string) (*Expo
 	return w.await(ctx)
 }
 
-// finished returns a task that is at its end, with the error that this may be.
+// finished returns a task with a final status. The error wraps ErrTaskFailed if that is fail.
 func finished(task *ExportTask) (*ExportTask, error) {
 	if task.Status == ExportTaskFail {
 		return task, fmt.Errorf("%w: %s", ErrTaskFailed, redact.Excerpt(task.TaskID, redact.Short))
 	}
 	return task, nil
-}
-
-// target is a task that is waited for. The poller's lock guards it.
-type target struct {
-	id      string
-	waiters map[*waiter]struct{}
-	last    *ExportTask // as it was seen last; nil if it was not seen
-	seenAt  time.Time   // when a response showed it last
-	missing int         // how many look-ups in a row did not find it
-	until   time.Time   // until when it may be missing, because it was just created
-
-	lookUp   bool      // whether it is to be looked up
-	since    time.Time // since when
-	byID     bool      // whether pages of the list were tried in vain, so that it takes a request of its own
-	lookUpAt time.Time // not before this time
-	urgent   bool      // whether it comes before others
-	tried    time.Time // when it was looked up by its id last
-	failed   bool      // whether that failed
 }
 
 // waiter is one wait for a target.
@@ -87,8 +69,8 @@ type waitResult struct {
 	err  error
 }
 
-// waitFor adds a wait. The task is looked up at once, unless it was just created: nil if not. Then the list may show
-// it later if it has no status yet.
+// waitFor adds a wait. created is the task if it was just created, and nil otherwise. The task is looked up unless
+// created has a status. A look-up may miss a task that was just created for findFor.
 func (p *poller) waitFor(taskID string, created *ExportTask) *waiter {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,19 +92,6 @@ func (p *poller) waitFor(taskID string, created *ExportTask) *waiter {
 	t.request(now)
 	p.wakeUp()
 	return w
-}
-
-// request has the target looked up, together with others if possible. The caller holds the lock.
-func (t *target) request(now time.Time) {
-	if !t.lookUp {
-		t.since = now
-	}
-	t.lookUp, t.byID, t.lookUpAt = true, false, time.Time{}
-}
-
-// retry has the target looked up by its id at a time. The caller holds the lock.
-func (t *target) retry(now, at time.Time) {
-	t.lookUp, t.byID, t.since, t.lookUpAt = true, true, now, at
 }
 
 func (p *poller) forget(w *waiter) {
@@ -159,7 +128,7 @@ func (w *waiter) await(ctx context.Context) (*ExportTask, error) {
 	}
 }
 
-// untilLastLookUp returns how long it is to the look-up before the deadline: 1 s before it, or a tenth of the
+// untilLastLookUp returns the time until the last look-up, which is 1 s before the deadline of ctx, or a tenth of the
 // time that is left if that is less.
 func untilLastLookUp(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
@@ -170,6 +139,7 @@ func untilLastLookUp(ctx context.Context) time.Duration {
 	return left - min(time.Second, left/10)
 }
 
+// end returns the result, with the status of the task in its error.
 func (w *waiter) end(result waitResult) (*ExportTask, error) {
 	if result.err != nil {
 		return w.left(result.err)
@@ -177,7 +147,7 @@ func (w *waiter) end(result waitResult) (*ExportTask, error) {
 	return finished(result.task)
 }
 
-// left returns the task as it was seen last, and err with its status.
+// left returns the task as a response showed it last, and err with the id and that status.
 func (w *waiter) left(err error) (*ExportTask, error) {
 	w.poller.mu.Lock()
 	last := w.target.last
@@ -187,55 +157,4 @@ func (w *waiter) left(err error) (*ExportTask, error) {
 	}
 	status := strconv.Quote(redact.Excerpt(string(last.Status), redact.Short))
 	return new(*last), ofTask(w.target.id, fmt.Errorf("%w; the last status was %s", err, status))
-}
-
-// show gives the waits what a page shows of their tasks.
-func (p *poller) show(ctx context.Context, rows []row) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if ctx.Err() != nil {
-		return // all subscribers have left, and those of now are another run's
-	}
-	now := time.Now()
-	for _, r := range rows {
-		if t := p.targets[r.ID]; t != nil {
-			p.see(t, r.Value, now)
-		}
-	}
-}
-
-// see notes that a response showed the target. The caller holds the lock.
-func (p *poller) see(t *target, task ExportTask, now time.Time) {
-	t.last = new(task.unshared())
-	t.seenAt, t.missing = now, 0
-	t.lookUp, t.urgent = false, false
-	if task.Status.Done() {
-		t.end(t.last, nil)
-	}
-}
-
-// miss notes that a look-up did not find the target. A task that was seen before may be missing in a stale read,
-// so the second time counts. The caller holds the lock.
-func (p *poller) miss(t *target, err error, now time.Time) {
-	t.missing++
-	_, known := p.known.entries[t.id]
-	if (t.last == nil && !known || t.missing > 1) && !now.Before(t.until) {
-		t.end(nil, err)
-		return
-	}
-	t.retry(now, p.schedule.pollAt)
-}
-
-// end gives all waits for the target their result. The caller holds the lock.
-func (t *target) end(task *ExportTask, err error) {
-	for w := range t.waiters {
-		result := waitResult{err: err}
-		if task != nil {
-			result.task = new(*task)
-		}
-		select {
-		case w.result <- result:
-		default: // it has one, and is about to leave
-		}
-	}
 }

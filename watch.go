@@ -11,12 +11,13 @@ import (
 
 // WatchExportTasks yields each task that is created or changes from the call on, in the order of the changes,
 // until ctx ends. The call itself reads the head of the list, to know what there is. A task that changes several
-// times before the loop takes it is yielded once, as it is then. Removals are not yielded.
+// times before the loop takes it is yielded once, as the list showed it last by then. Removals are not yielded.
 //
 // Watches share the poller of [CdnClient.WaitForExportTask], and yield a change within the same time. A change
 // that leaves the time of change as it was, in a task below the head, is yielded only if the watch has read the
-// task before: it reads the whole list once in that time. What a watch holds for a slow loop is bounded by the
-// length of the list.
+// task before: it reads the whole list once in that time. A new task may not be yielded if its time of change is more
+// than 10 seconds before the call, unless the call has read the whole list. What a watch holds for a slow loop is
+// bounded by the length of the list.
 //
 // The error that ends the loop is yielded last, with a zero task. It is the context's, with the last transient
 // failure, or a permanent failure. Any failure of the call's own reading ends the loop. Each range over the result
