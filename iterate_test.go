@@ -51,17 +51,17 @@ func collect(seq func(func(ExportTask, error) bool)) (ids []string, err error) {
 	return ids, nil
 }
 
-func TestExportTasksOfAListThatContradictsItself(t *testing.T) {
+func TestExportTasks_contradictory_list(t *testing.T) {
 	tests := []struct {
 		name string
 		page func(offset, limit int) string
 		want string
 	}{
 		{"repeats its first page", func(int, int) string { return wirePage(1000, 0, 10) },
-			"cdn: ExportTasks: malformed response: the list makes no sense, or moves faster than it can be read: nothing new in 6 pages before offset 69 of 1000"},
+			"cdn: ExportTasks: malformed response: the list contradicts itself, or moves faster than it can be read: nothing new in 6 pages before offset 69 of 1000"},
 		{"rows without ids", func(offset, limit int) string {
 			return strings.ReplaceAll(wirePage(30, offset, min(offset+10, 30)), `"task_id"`, `"x"`)
-		}, "cdn: ExportTasks: malformed response: the list makes no sense: row 0 of a page has no id"},
+		}, "cdn: ExportTasks: malformed response: the list contradicts itself: row 0 of a page has no id"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestExportTasksOfAListThatContradictsItself(t *testing.T) {
 	}
 }
 
-func TestExportTasksRequests(t *testing.T) {
+func TestExportTasks_requests(t *testing.T) {
 	client, requests := exportTasksFrom(t, func(offset, limit int) string { return wirePage(1000, offset, min(offset+limit, 1000)) })
 	ids, err := collect(client.ExportTasks(t.Context(), nil))
 	require.NoError(t, err)
@@ -82,7 +82,7 @@ func TestExportTasksRequests(t *testing.T) {
 }
 
 // Tasks without times are read as any others.
-func TestExportTasksWithoutTimes(t *testing.T) {
+func TestExportTasks_without_times(t *testing.T) {
 	client, _ := exportTasksFrom(t, func(offset, limit int) string {
 		return strings.ReplaceAll(wirePage(30, offset, min(offset+10, 30)), `"update_time"`, `"x"`)
 	})
@@ -91,7 +91,7 @@ func TestExportTasksWithoutTimes(t *testing.T) {
 	assert.Len(t, ids, 30)
 }
 
-func TestExportTasksRequest(t *testing.T) {
+func TestExportTasks_request_fields(t *testing.T) {
 	list := func(offset, limit int) string { return wirePage(30, offset, min(offset+limit, 30)) }
 	client, requests := exportTasksFrom(t, list)
 	ids, err := collect(client.ExportTasks(t.Context(), &ListExportTasksRequest{Offset: 28}))
@@ -113,7 +113,7 @@ func TestExportTasksRequest(t *testing.T) {
 	require.ErrorIs(t, err, ErrInvalidParameter)
 }
 
-func TestExportTasksStopsWhenTheRangeIsLeft(t *testing.T) {
+func TestExportTasks_left_early_sends_nothing_more(t *testing.T) {
 	client, requests := exportTasksFrom(t, func(offset, limit int) string { return wirePage(30, offset, min(offset+10, 30)) })
 	tasks := client.ExportTasks(t.Context(), nil)
 	for task, err := range tasks {
@@ -128,7 +128,7 @@ func TestExportTasksStopsWhenTheRangeIsLeft(t *testing.T) {
 	assert.Len(t, ids, 30, "a second range reads anew")
 }
 
-func TestExportTasksYieldsTheErrorLast(t *testing.T) {
+func TestExportTasks_error_is_last(t *testing.T) {
 	client, _ := exportTasksFrom(t, func(offset, limit int) string {
 		if offset > 0 {
 			return `{"error":{"error_code":"CDN.0105","error_msg":"slow down"}}`

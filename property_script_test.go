@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The kinds of services that misled the first version of this package, each as a script in fake time.
+// Scripts in fake time for services with odd clocks, stale reads, failures and wrong totals.
 
 // longestPause is that of the default poll interval.
 const longestPause = 30 * time.Second
@@ -36,7 +36,7 @@ func set(s *servicemodel.Service, id, status string) {
 	s.Apply(0, servicemodel.Change{ID: id, Status: status})
 }
 
-func TestExportOnOddClocks(t *testing.T) {
+func TestExport_on_odd_clocks(t *testing.T) {
 	work := 40 * time.Second
 	for name, knobs := range map[string]servicemodel.Knobs{
 		"nodes 2 s apart":                     {Nodes: 3, Skew: 2 * time.Second},
@@ -74,7 +74,7 @@ func TestExportOnOddClocks(t *testing.T) {
 	}
 }
 
-func TestWaitOnOddServices(t *testing.T) {
+func TestWait_on_odd_services(t *testing.T) {
 	const old = "old-17" // far down in the list
 	finish := func(s *servicemodel.Service, silent bool) {
 		s.Apply(0, servicemodel.Change{ID: old, Status: "success", Silent: silent})
@@ -138,8 +138,8 @@ func TestWaitOnOddServices(t *testing.T) {
 	}
 }
 
-// A task that is finished already is found by one look-up, whatever the list does.
-func TestWaitForAFinishedTaskNeedsNoList(t *testing.T) {
+// One look-up finds a task that is finished already, so a list that fails delays nothing.
+func TestWait_finished_task_needs_no_list(t *testing.T) {
 	for name, knobs := range map[string]servicemodel.Knobs{
 		"lists fail":           {ListFails: 1},
 		"a row without an id":  {EmptyRow: true},
@@ -161,7 +161,7 @@ func TestWaitForAFinishedTaskNeedsNoList(t *testing.T) {
 }
 
 // Look-ups of many new waits do not starve the polls under a small quota.
-func TestNewWaitsDoNotStarvePolls(t *testing.T) {
+func TestPoller_new_waits_under_a_quota(t *testing.T) {
 	for name, tasks := range map[string]int{"in the first pages": 300, "all over a long list": 3000} {
 		t.Run(name, func(t *testing.T) {
 			quota := servicemodel.Quota{Limiter: &pacetest.Limiter{Kind: pacetest.Sliding, N: 20, Per: time.Minute}}
@@ -190,7 +190,7 @@ func TestNewWaitsDoNotStarvePolls(t *testing.T) {
 	}
 }
 
-func TestExportTasksOnOddServices(t *testing.T) {
+func TestExportTasks_on_odd_services(t *testing.T) {
 	tests := []struct {
 		name  string
 		knobs servicemodel.Knobs
@@ -234,8 +234,8 @@ func TestExportTasksOnOddServices(t *testing.T) {
 	}
 }
 
-// A watch holds no more than the list has, however long its loop takes nothing.
-func TestWatchThatIsNotTaken(t *testing.T) {
+// A loop that takes nothing for 40 minutes gets the last state of each task once.
+func TestWatch_stalled_loop_gets_last_states(t *testing.T) {
 	onService(t, servicemodel.Knobs{}, 0, func(t *testing.T, s *servicemodel.Service, client *CdnClient) {
 		for i := range 200 {
 			set(s, fmt.Sprintf("task-%d", i), "waiting")
@@ -267,7 +267,7 @@ func TestWatchThatIsNotTaken(t *testing.T) {
 }
 
 // A watch that is pulled and dropped without stop ends with its context.
-func TestWatchThatIsDropped(t *testing.T) {
+func TestWatch_dropped_ends_with_its_context(t *testing.T) {
 	onService(t, servicemodel.Knobs{}, 50, func(t *testing.T, s *servicemodel.Service, client *CdnClient) {
 		ctx, cancel := context.WithCancel(t.Context())
 		next, stop := iter.Pull2(client.WatchExportTasks(ctx))
@@ -285,7 +285,7 @@ func TestWatchThatIsDropped(t *testing.T) {
 	})
 }
 
-func TestDeadlineOfAWait(t *testing.T) {
+func TestWait_deadline(t *testing.T) {
 	tests := []struct {
 		name   string
 		status string
@@ -323,8 +323,8 @@ func TestDeadlineOfAWait(t *testing.T) {
 }
 
 // Thousands of waits and watches end as they should on a service that fails now and then. A larger number by hand:
-// CDN_SEEDS=5000 go test -race -run TestManyWaitsAndWatches .
-func TestManyWaitsAndWatches(t *testing.T) {
+// CDN_SEEDS=5000 go test -race -run TestPoller_many_waits_and_watches .
+func TestPoller_many_waits_and_watches(t *testing.T) {
 	waits := int(setting(t, "CDN_SEEDS", 500))
 	knobs := servicemodel.Knobs{ListFails: 0.1, LookupFails: 0.1, Latency: 200 * time.Millisecond, PageCap: 90, Nodes: 3, Skew: time.Second, Silent: 0.2}
 	onService(t, knobs, 300, func(t *testing.T, s *servicemodel.Service, client *CdnClient) {

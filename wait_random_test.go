@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// unsteadyService is a service with a page cap that is slow to take requests and to answer, and busy now
-// and then.
+// unsteadyService is a service with a page cap. It may be slow before and after it serves a request, and fail some
+// requests with 503.
 type unsteadyService struct {
 	*fakeService
 	pageCap int
@@ -58,11 +58,11 @@ func (s *unsteadyService) pause(ctx context.Context) {
 	}
 }
 
-// movingList is what a test does to the tasks, and what it knows of them.
+// movingList changes the tasks of a service at random and keeps their statuses.
 type movingList struct {
 	service *unsteadyService
 	draw    *rand.Rand
-	status  []ExportTaskStatus // of each task that ever was; empty where it was removed
+	status  []ExportTaskStatus // of each task that was created; empty if it was removed
 }
 
 func idOf(i int) string { return fmt.Sprintf("task-%d", i) }
@@ -86,9 +86,9 @@ func (l *movingList) move() {
 	l.service.set(idOf(i), l.status[i])
 }
 
-// Whatever happens to the list, on whatever server: a watch yields each task that is not as it was at the
-// call, as it is in the end, and a wait for a task that is finished or gone ends.
-func TestWaitsAndWatchesMissNothing(t *testing.T) {
+// A watch yields the last status of each task that changed since its call. A wait ends if its task is finished or was
+// removed.
+func TestPoller_random_changes_miss_nothing(t *testing.T) {
 	for seed := range uint64(200) {
 		synctest.Test(t, func(t *testing.T) {
 			draw := rand.New(rand.NewPCG(seed, 1))

@@ -4,18 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 )
 
 // ErrContradiction is wrapped by the error of a list that contradicts itself, or moves faster than it can
 // be read.
-var ErrContradiction = errors.New("the list makes no sense")
+var ErrContradiction = errors.New("the list contradicts itself")
 
 const (
 	maxPasses    = 32 // how often a list is read at most
 	maxFruitless = 8  // how many passes in a row may bring nothing
-	maxRestarts  = 3  // how often counting begins anew on a list in the order of its stamps
+	maxRestarts  = 3  // how often the window begins anew on a list in the order of its stamps
 	minPause     = 100 * time.Millisecond
 	maxPause     = 2 * time.Second
 )
@@ -41,7 +40,7 @@ func all[T any](pause func(time.Duration) error, fetch Fetch[T], limit int, visi
 
 var errStopped = errors.New("visit returned false")
 
-// whole reads a whole list.
+// whole is the state of a call of All.
 type whole[T any] struct {
 	pause func(time.Duration) error
 	fetch Fetch[T]
@@ -51,18 +50,17 @@ type whole[T any] struct {
 	pass      int32
 	passOf    map[string]int32 // the last pass that read each id
 	window    int32            // the first pass whose ids are counted
-	counted   int              // how many ids were read since then
-	found     int              // how many of them the pass read
-	disorder  bool             // whether stamps were found out of order or equal
-	restarts  int
-	fruitless int
+	counted   int              // how many ids were read since the window began
+	found     int              // how many of them the present pass was the first to read
+	disorder  bool             // whether stamps were out of order or equal in any pass
+	restarts  int              // how often the window began anew because a row may have been removed
+	fruitless int              // how many passes in a row found nothing
 
-	// As the first page of the window shows it.
-	total   int
-	created int64 // the last time of creation
-	newer   int   // how many rows were created after that
+	total   int   // the total when the window began
+	created int64 // the last time of creation on the first page of the window
+	newer   int   // how many rows were created after that time
 	last    int   // the total of the last page
-	fell    bool  // whether the total fell
+	fell    bool  // whether the total fell in the window
 	excess  int   // how many rows the list has above its total
 }
 
@@ -82,7 +80,8 @@ func (w *whole[T]) read() error {
 		if err != nil {
 			return err
 		}
-		if bound, err = w.next(p, bound); err != nil || bound == math.MaxInt64 {
+		var complete bool
+		if bound, complete, err = w.next(p, bound); err != nil || complete {
 			return err
 		}
 		w.fruitless++
@@ -93,13 +92,13 @@ func (w *whole[T]) read() error {
 	return fmt.Errorf("%w, or moves faster than it can be read: %d rows were read in %d passes, and it has %d", ErrContradiction, w.counted, w.pass, w.total)
 }
 
-// next judges a pass that read down to bound. It returns the bound of the next pass, or MaxInt64 if nothing
-// can be missing.
-func (w *whole[T]) next(p *Pass[T], bound int64) (int64, error) {
+// next returns the bound of the pass that follows p, which read down to bound. It reports whether the list is
+// complete instead, so that no pass follows.
+func (w *whole[T]) next(p *Pass[T], bound int64) (next int64, complete bool, err error) {
 	w.disorder = w.disorder || p.Disordered
 	if p.Ended && p.End < p.Total && !p.Moved {
 		if more, err := w.askAgain(p); more || err != nil {
-			return NoStamp, err
+			return NoStamp, false, err
 		}
 	}
 	if p.Ended && bound == NoStamp {
@@ -109,31 +108,29 @@ func (w *whole[T]) next(p *Pass[T], bound int64) (int64, error) {
 	case w.mayHaveRemoved(p) && (w.disorder || w.restarts < maxRestarts):
 		w.window = w.pass + 1
 		w.restarts++
-		return NoStamp, nil
 	case p.Moved:
-		return p.Bound, nil
+		return p.Bound, false, nil
 	case w.disorder && w.counted > p.Total+w.excess:
 		w.window = w.pass + 1 // ids were counted whose rows are gone
 	case w.counted >= p.Total+w.excess && (w.found == 0 || w.isPlain(p)):
-		return math.MaxInt64, nil
+		return NoStamp, true, nil
 	}
-	return NoStamp, nil
+	return NoStamp, false, nil
 }
 
-// isPlain reports whether a pass proves by itself that nothing is missing. Pages of one row cannot overlap,
-// and equal stamps that come in another order in each response hide a removal: then a second pass must find
-// nothing.
+// isPlain reports whether a pass proves by itself that nothing is missing. Otherwise a second pass must find
+// nothing: pages of one row cannot overlap, and equal stamps in another order in each response hide a removal.
 func (w *whole[T]) isPlain(p *Pass[T]) bool {
 	return p.Total <= 1 || p.Longest > 1 && (!w.disorder || w.pass == 0 && !p.Shuffled)
 }
 
-// mayHaveRemoved reports whether the window may count ids whose rows are gone.
+// mayHaveRemoved reports whether the counted ids may include some whose rows were removed.
 func (w *whole[T]) mayHaveRemoved(p *Pass[T]) bool {
 	return w.fell || p.Total < w.total+w.newer
 }
 
-// askAgain waits for the total of a list that ends before it: totals may lag behind. It reports whether
-// there are more rows now.
+// askAgain requests the page after the end of a list that has fewer rows than its total, since totals may be old. It
+// reports whether there are more rows now. The error says that the total stays too high.
 func (w *whole[T]) askAgain(p *Pass[T]) (more bool, err error) {
 	pause := minPause
 	for range maxFruitless {

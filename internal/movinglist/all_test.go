@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestAllMissesNothing(t *testing.T) {
+func TestAll_misses_nothing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		shuffle := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1))
 		m := &model{ms: 1, removed: map[string]bool{}}
@@ -70,7 +70,7 @@ func TestAllMissesNothing(t *testing.T) {
 	})
 }
 
-func TestRequestsOnAQuietList(t *testing.T) {
+func TestAll_requests_on_a_quiet_list(t *testing.T) {
 	tests := []struct {
 		name        string
 		rows, limit int
@@ -102,7 +102,7 @@ func TestRequestsOnAQuietList(t *testing.T) {
 }
 
 // Equal stamps come in another order in each response, over more than a page.
-func TestAQuietListWithShuffledStamps(t *testing.T) {
+func TestAll_shuffled_equal_stamps(t *testing.T) {
 	for seed := range uint64(50) {
 		draw := rand.New(rand.NewPCG(seed, 1))
 		m := newModel(1000, true)
@@ -120,7 +120,7 @@ func TestAQuietListWithShuffledStamps(t *testing.T) {
 }
 
 // Movements that mislead a reader of plain pages. The key is the number of the request that they precede.
-func TestMovements(t *testing.T) {
+func TestAll_movements(t *testing.T) {
 	type changes map[int]func(*model)
 	tests := []struct {
 		name        string
@@ -181,7 +181,7 @@ func TestMovements(t *testing.T) {
 }
 
 // A task from the future at the head does not hide what changes below it.
-func TestAFutureStampHidesNothing(t *testing.T) {
+func TestAll_future_stamp_hides_nothing(t *testing.T) {
 	m := newModel(250, true)
 	for i := range m.tasks {
 		m.tasks[i].stamp *= 60_000
@@ -210,7 +210,7 @@ func rows(from, to int) []Row[int] {
 	return rows
 }
 
-func TestContradictions(t *testing.T) {
+func TestAll_contradictions(t *testing.T) {
 	last := func(offset int) []Row[int] { return rows(min(offset, 9), min(offset, 9)+3) }
 	tests := []struct {
 		name        string
@@ -250,7 +250,7 @@ func TestContradictions(t *testing.T) {
 }
 
 // A total may be older than the rows of its page.
-func TestATotalThatLags(t *testing.T) {
+func TestAll_total_lags(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		fetch := func(offset int) (Page[int], error) {
@@ -266,7 +266,7 @@ func TestATotalThatLags(t *testing.T) {
 	})
 }
 
-func TestAListThatIsTooFastIsGivenUp(t *testing.T) {
+func TestAll_too_fast_list_is_an_error(t *testing.T) {
 	m := newModel(20, true)
 	draw := rand.New(rand.NewPCG(1, 2))
 	_, requests, err := readAll(m, 2, func() {
@@ -279,7 +279,7 @@ func TestAListThatIsTooFastIsGivenUp(t *testing.T) {
 	assert.Less(t, requests, 5000)
 }
 
-func TestAllEndsWithVisitAndWithErrors(t *testing.T) {
+func TestAll_ends_with_visit_and_errors(t *testing.T) {
 	m := newModel(30, true)
 	requests := 0
 	fetch := func(offset int) (Page[int], error) {
@@ -301,7 +301,7 @@ func TestAllEndsWithVisitAndWithErrors(t *testing.T) {
 	require.Equal(t, failure, err)
 }
 
-func TestAPauseEndsWithTheContext(t *testing.T) {
+func TestAll_pause_ends_with_the_context(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("enough")
 	cancel(why)
@@ -316,7 +316,7 @@ func TestAPauseEndsWithTheContext(t *testing.T) {
 	require.ErrorIs(t, err, why)
 }
 
-func TestMemory(t *testing.T) {
+func TestAll_memory(t *testing.T) {
 	const n = 200_000
 	m := &model{ms: n, ties: byID}
 	for i := range n {

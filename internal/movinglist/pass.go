@@ -5,8 +5,9 @@ import "math"
 // A Pass reads a list once, from an offset downwards. The caller reads pages until it has seen enough or
 // Ended is set.
 type Pass[T any] struct {
-	// Present is the time, in milliseconds. A first page that is shorter than the limit is the end of the list if it
-	// is as long as the total says, unless it shows a change of just now: the total may be older than the rows.
+	// Present is the time, in milliseconds. It matters for a first page that is shorter than the limit and as long as
+	// the total. That page is the end of the list, unless its first change is younger than Skew: the total may be older
+	// than the rows.
 	Present int64
 
 	Ended      bool  // whether the last page was the end of the list
@@ -16,7 +17,7 @@ type Pass[T any] struct {
 	Total      int   // the total of the last page
 	End        int   // the position after the last row that was read
 	Low        int64 // the stamp of the last row of the last page
-	Bound      int64 // the stamp below which nothing can have moved during the pass
+	Bound      int64 // rows with lower stamps have not moved during the pass
 	Fits       bool  // whether the last page fitted, so that no unread row can stand above it
 	Longest    int   // the length of the longest page
 	Barren     int   // how many pages in a row had only rows that the pass had read before
@@ -30,7 +31,7 @@ type Pass[T any] struct {
 	last    Row[T]           // the last row of the last page
 	next    string           // the id of the row with which the next page should begin
 	pages   int
-	step    int // how far the last step back went; 0 after a page that fits
+	step    int // the length of the last step back, in rows; 0 after a page that fits
 	backs   int // how many steps back there were
 }
 
@@ -102,8 +103,8 @@ func (p *Pass[T]) fits(rows []Row[T]) (expected, anchored bool) {
 	return false, p.has(first) || first.Stamp > p.head
 }
 
-// goesOn reports whether a page goes on where the last one ended, though they do not overlap. A row that was read
-// before was pushed down, or has the same stamp as others.
+// goesOn reports whether a page continues where the last one ended, though the two do not overlap. It does not if its
+// first row was read before and was pushed down. A row with the stamp of the last row may only be in another order.
 func (p *Pass[T]) goesOn(rows []Row[T]) bool {
 	if len(rows) == 0 || !p.has(rows[0]) {
 		p.Disordered = p.Disordered || len(rows) > 0 && rows[0].Stamp == p.last.Stamp
