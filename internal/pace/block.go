@@ -12,8 +12,10 @@ const (
 	guess = 4
 	// firstProbe is the pause before the first probe if nothing is known.
 	firstProbe = time.Second
-	// maxProbe is the longest pause between two probes, and the longest Retry-After that is kept.
+	// maxProbe is the longest pause between two probes.
 	maxProbe = 2 * time.Minute
+	// maxPause is the longest Retry-After that is kept.
+	maxPause = 10 * time.Minute
 	// fewest is the number of requests that a measured quota is scaled to at least.
 	fewest = 10
 )
@@ -24,6 +26,7 @@ type block struct {
 	on      bool
 	probing bool          // a probe was sent and has no outcome yet
 	start   time.Duration // when the first request was refused
+	probed  time.Duration // when the last probe was sent
 	probe   time.Duration // when the next probe may be sent
 	delay   time.Duration // the last pause
 	cycle   time.Duration // when the block before this one ended
@@ -49,7 +52,7 @@ func (s *share) refuse(now, retryAfter time.Duration) {
 	pause := min(2*b.delay, maxProbe)
 	if retryAfter > 0 {
 		s.retryAfter = true
-		pause = min(retryAfter, longestGap)
+		pause = min(retryAfter, maxPause)
 		if b.probing { // other clients probe when Retry-After is over, too
 			pause = max(pause, min(2*b.delay, maxProbe))
 		}
@@ -77,7 +80,8 @@ func (s *share) measure(now time.Duration, h *history) {
 			count = guess
 		}
 	}
-	span := max(now-from, time.Millisecond)
+	// Requests need not be rarer than probes, however long the service refused all.
+	span := min(max(now-from, time.Millisecond), time.Duration(count)*maxProbe)
 	rate := float64(count) / float64(span)
 	highest := rate
 	if s.size > 0 {

@@ -42,6 +42,9 @@ func TestMeasure(t *testing.T) {
 		{"nothing accepted before: a guess", []block{
 			{nil, 0, 40},
 		}, guess / 40.0},
+		{"refused for hours, nothing accepted before: no rarer than probes", []block{
+			{nil, 0, 4 * 3600},
+		}, 1.0 / 120},
 		{"nothing accepted for long: half the rate before", []block{
 			{burst(20, 0), 1, 40},
 			{nil, 41, 400},
@@ -72,6 +75,7 @@ func TestMeasure(t *testing.T) {
 }
 
 func TestIntervalIsBounded(t *testing.T) {
-	assert.Equal(t, longestGap, (&share{size: 1e-30, window: time.Minute}).interval())
+	assert.Equal(t, 10*time.Minute, (&share{size: 1e-30, window: time.Minute}).interval())
+	assert.Equal(t, time.Hour, (&share{size: 1e-30, window: maxPer}).interval())
 	assert.Zero(t, new(share).interval())
 }

@@ -14,6 +14,14 @@ type Hint struct {
 	RetryAfter time.Duration // the pause that the service asks for; 0 if it asks for none
 }
 
+// rate returns requests per second; 0 if the text has no quota.
+func (h Hint) rate() float64 {
+	if h.Requests == 0 {
+		return 0
+	}
+	return float64(h.Requests) / h.Per.Seconds()
+}
+
 // Limits of what is taken for a quota, and of the text that is searched for one.
 const (
 	maxRequests = 10_000

@@ -33,7 +33,7 @@ type Pacer struct {
 	share   share
 	history history
 	queue   queue
-	told    Quota
+	told    []Quota     // the latest quotas that OnLearn was called with
 	timer   *time.Timer // runs serve when the next turn comes; nil if nobody waits
 }
 
@@ -70,12 +70,12 @@ func (p *Pacer) now() time.Duration { return time.Since(p.epoch) }
 
 // limit returns the earlier of until and the deadline of ctx; never if there is none.
 func (p *Pacer) limit(ctx context.Context, until time.Time) time.Duration {
-	limit := never
+	limit, now := never, p.now()
 	if !until.IsZero() {
-		limit = until.Sub(p.epoch)
+		limit = now + time.Until(until)
 	}
 	if deadline, ok := ctx.Deadline(); ok {
-		limit = min(limit, deadline.Sub(p.epoch))
+		limit = min(limit, now+time.Until(deadline))
 	}
 	return limit
 }

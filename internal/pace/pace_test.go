@@ -168,12 +168,12 @@ func TestWait(t *testing.T) {
 		assert.InDelta(t, 300, time.Since(start).Seconds(), 1)
 	})
 
-	bubble("quota of a day used up: tried every three hours", func(t *testing.T) {
+	bubble("quota of a day used up: tried within an hour", func(t *testing.T) {
 		p, start := New(Config{}), time.Now()
 		mustWait(t, p).Allowed()
 		mustWait(t, p).Refused(Hint{Requests: 1, Per: 24 * time.Hour})
 		mustWait(t, p).Allowed()
-		assert.InDelta(t, 3, time.Since(start).Hours(), 0.1)
+		assert.InDelta(t, 1, time.Since(start).Hours(), 0.1)
 	})
 
 	bubble("spaced turn unsent: the next request has it", func(t *testing.T) {

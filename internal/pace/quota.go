@@ -68,6 +68,9 @@ func (e *NoTurnError) Error() string {
 	return fmt.Sprintf("no turn before the deadline: the expected wait is %v under %s", readable(e.Wait), e.Quota)
 }
 
+// maxTold is how many quotas a pacer remembers to have told. More than one may be in force at once.
+const maxTold = 8
+
 // isNear reports whether q and other are of one source, and neither is three times the other. Measured quotas
 // vary as other clients come and go. Quotas from a text must be equal.
 func (q Quota) isNear(other Quota) bool {

@@ -1,17 +1,24 @@
 package pace
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // serve gives all turns that have come and sets the timer for the next one. Each change of what it depends
 // on is followed by a call of it. The lock must be held.
 func (p *Pacer) serve(now time.Duration) {
 	if p.limited.Load() && p.share.grow(now) {
 		p.forget()
+		p.told = nil
 	}
 	for p.queue.len() > 0 {
 		at := now
 		if p.limited.Load() {
 			at = p.share.turn(1, now, p.inFlight(), &p.history)
+		}
+		if at == never {
+			at = p.share.block.probed + maxProbe // the probe hangs
 		}
 		if at > now {
 			p.share.pressed = true
@@ -26,14 +33,10 @@ func (p *Pacer) serve(now time.Duration) {
 	}
 }
 
-// wakeAt runs serve at a later moment. A turn that depends on an outcome needs no timer.
+// wakeAt runs serve at a later moment.
 func (p *Pacer) wakeAt(at, now time.Duration) {
 	if p.timer != nil {
 		p.timer.Stop()
-		p.timer = nil
-	}
-	if at == never {
-		return
 	}
 	p.timer = time.AfterFunc(at-now, func() {
 		p.mu.Lock()
@@ -43,9 +46,11 @@ func (p *Pacer) wakeAt(at, now time.Duration) {
 }
 
 func (p *Pacer) grant(w *waiter, now time.Duration) {
-	w.turn = &Turn{pacer: p, event: p.share.event, probe: p.share.block.on, at: now, before: p.share.last}
-	p.share.block.probing = w.turn.probe
-	p.share.last = now
+	s := &p.share
+	w.turn = &Turn{pacer: p, event: s.event, probe: s.block.on, at: now, before: s.last}
+	w.turn.early = s.isText() && s.slot(1, now, p.inFlight(), &p.history) > now
+	s.block.probing, s.block.probed = w.turn.probe, now
+	s.last = now
 	p.flying.Add(1)
 	close(w.ready)
 }
@@ -53,7 +58,6 @@ func (p *Pacer) grant(w *waiter, now time.Duration) {
 // forget lets every request go at once again.
 func (p *Pacer) forget() {
 	p.share = share{event: p.share.event + 1, last: p.share.last}
-	p.told = Quota{}
 	p.limited.Store(false)
 }
 
@@ -65,10 +69,12 @@ func (p *Pacer) allowed(t *Turn) {
 		p.share.measure(now, &p.history)
 	}
 	p.history.add(now, true)
-	told, changed := p.news()
-	if p.limited.Load() {
-		p.serve(now)
+	if t.early && t.event == p.share.event {
+		p.forget() // the service counts in another way, or the quota was raised
 	}
+	p.share.early = 0
+	told, changed := p.news()
+	p.serve(now)
 	p.mu.Unlock()
 	if changed {
 		p.onLearn(told)
@@ -98,8 +104,9 @@ func (p *Pacer) refused(t *Turn, hint Hint) {
 	now := p.now()
 	p.flying.Add(-1)
 	p.history.add(now, false)
-	p.adapt(t, hint, now)
-	p.evict(now)
+	if p.adapt(t, hint, now) {
+		p.evict(now)
+	}
 	told, changed := p.news()
 	p.serve(now)
 	p.mu.Unlock()
@@ -108,8 +115,9 @@ func (p *Pacer) refused(t *Turn, hint Hint) {
 	}
 }
 
-// adapt makes the share fit a refusal. A request that was sent before the last refusal tells little new.
-func (p *Pacer) adapt(t *Turn, hint Hint, now time.Duration) {
+// adapt makes the share fit a refusal, and reports whether it changed the share. A request that was sent before the
+// last refusal tells only of a quota that is stricter than the known one.
+func (p *Pacer) adapt(t *Turn, hint Hint, now time.Duration) (changed bool) {
 	s := &p.share
 	first := p.limited.CompareAndSwap(false, true)
 	if first {
@@ -117,19 +125,24 @@ func (p *Pacer) adapt(t *Turn, hint Hint, now time.Duration) {
 	}
 	fresh := first || !t.free && t.event == s.event
 	quota := Hint{Requests: hint.Requests, Per: hint.Per}
+	another := quota.Requests > 0 && quota != s.text && (fresh || !s.isText() || quota.rate() < s.text.rate())
 	switch {
-	case quota.Requests > 0 && quota != s.text:
+	case another:
 		p.history.grow(2 * forgetAbove * quota.Requests)
 		s.learn(quota, now, p.inFlight(), &p.history)
 	case !fresh:
+	case t.early:
+		s.early++
+		s.refused = now
 	case s.isText():
 		s.shrink(now, p.inFlight(), &p.history)
 	default:
 		s.refuse(now, hint.RetryAfter)
 	}
 	if s.isText() && hint.RetryAfter > 0 {
-		s.pause = max(s.pause, now+min(hint.RetryAfter, longestGap))
+		s.pause = max(s.pause, now+min(hint.RetryAfter, maxPause))
 	}
+	return another || fresh || hint.RetryAfter > 0
 }
 
 // evict ends the wait of requests whose turn can no longer come in time.
@@ -151,9 +164,12 @@ func (p *Pacer) evict(now time.Duration) {
 // news returns the quota if OnLearn has not been told of it or of one that is near.
 func (p *Pacer) news() (Quota, bool) {
 	quota := p.quota()
-	if p.onLearn == nil || quota.Requests == 0 || quota.isNear(p.told) {
+	if p.onLearn == nil || quota.Requests == 0 || slices.ContainsFunc(p.told, quota.isNear) {
 		return Quota{}, false
 	}
-	p.told = quota
+	if len(p.told) == maxTold {
+		p.told = slices.Delete(p.told, 0, 1)
+	}
+	p.told = append(p.told, quota)
 	return quota, true
 }

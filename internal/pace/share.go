@@ -14,9 +14,10 @@ const (
 	calmAtLeast = 15 * time.Minute
 	// forgetAbove is the multiple of the quota at which it is forgotten, because it is no longer enforced.
 	forgetAbove = 4
-	// longestGap is the longest time without a request while some wait, or an eighth of the window if that
-	// is longer: a quota of days may have been raised meanwhile.
-	longestGap = 10 * time.Minute
+	// longestGap is the longest time without a request while some wait: an eighth of the window within these
+	// bounds, because a quota of days may have been raised meanwhile. It doubles with each early request that is
+	// refused, because refused requests may keep the window full.
+	shortestGap, longestGap = 10 * time.Minute, time.Hour
 	// manyRounds keeps the expected wait in a long queue within what a time.Duration holds.
 	manyRounds = 1000
 )
@@ -38,6 +39,7 @@ type share struct {
 	refused  time.Duration // when a request was last refused
 	calm     time.Duration // how long nothing must be refused before more than the quota is tried
 	inARow   int           // refusals since a request was accepted
+	early    int           // refusals of early requests since a request was accepted
 	pressed  bool          // a request had to wait since changed
 	event    int           // number of the last refusal that counted; requests sent before it are no news
 
@@ -57,8 +59,8 @@ func (s *share) interval() time.Duration {
 	return time.Duration(min(float64(s.window)/s.size, float64(s.gap())))
 }
 
-// gap returns the longest time without a request while some wait.
-func (s *share) gap() time.Duration { return max(longestGap, s.window/8) }
+// gap returns the longest time without a request while some wait, before any early request was refused.
+func (s *share) gap() time.Duration { return min(max(shortestGap, s.window/8), longestGap) }
 
 // grown returns the share as large as it may soon be: the whole quota, or twice what was measured.
 func (s *share) grown() *share {
@@ -83,7 +85,7 @@ func (s *share) turn(n int, now time.Duration, flying int, h *history) time.Dura
 		at = max(at, s.last+time.Duration(n)*s.interval())
 	}
 	if n == 1 {
-		at = min(at, max(now, s.last+s.gap()))
+		at = min(at, max(now, s.last+s.gap()<<min(s.early, 10)))
 	}
 	return at
 }
@@ -119,6 +121,7 @@ func (s *share) least() float64 {
 func (s *share) learn(hint Hint, now time.Duration, flying int, h *history) {
 	hint.RetryAfter = 0
 	window := time.Duration(float64(hint.Per) * jitter)
+	another := s.isText()
 	*s = share{
 		text: hint, quota: float64(hint.Requests), window: window,
 		size: float64(hint.Requests), changed: now, refused: now, calm: max(calmAtLeast, 10*window),
@@ -127,6 +130,7 @@ func (s *share) learn(hint Hint, now time.Duration, flying int, h *history) {
 	count, _ := h.accepted(now - window)
 	s.accepted = count + flying
 	s.settle()
+	s.spaced = s.spaced || another // two quotas may be in force at once: both allow even spaces at the lower rate
 	s.ceiling, s.step = s.size, s.firstStep()
 }
 

@@ -11,6 +11,7 @@ type Turn struct {
 	free   bool          // given while no quota was known
 	event  int           // number of the last refusal when the turn came
 	probe  bool          // the request shows whether a block is over
+	early  bool          // the window had no room, but nothing was sent for long
 }
 
 // Allowed reports that the request was sent and not refused for the quota. It is also called if the response
