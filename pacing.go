@@ -36,25 +36,38 @@ func pacing(pacer *pace.Pacer, maxWait time.Duration, next handler) handler {
 				return noTurn(ctx, err, refusal)
 			}
 			c.waited = time.Since(began)
-			before := c.requests
-			err = next(ctx, c)
-			if c.requests == before || !c.sent {
-				turn.Unsent()
-				return err
-			}
-			refusal = err
-			hint, refused := hintOf(err)
+			refused, err := sendInTurn(ctx, c, turn, next)
 			if !refused {
-				turn.Allowed()
 				return err
 			}
-			turn.Refused(hint)
-			c.previous = err
+			refusal, c.previous = err, err
 			if c.onRetry != nil {
 				c.onRetry(err)
 			}
 		}
 	}
+}
+
+// sendInTurn sends the request, and tells the pacer its outcome. It reports whether the service refused the request
+// for the quota. If next panics the turn ends too, or no other call could have its place.
+func sendInTurn(ctx context.Context, c *call, turn *pace.Turn, next handler) (refused bool, err error) {
+	before := c.requests
+	var hint pace.Hint
+	defer func() {
+		switch {
+		case c.requests == before || !c.sent:
+			turn.Unsent()
+		case refused:
+			turn.Refused(hint)
+		default:
+			turn.Allowed()
+		}
+	}()
+	err = next(ctx, c)
+	if c.requests > before && c.sent {
+		hint, refused = hintOf(err)
+	}
+	return refused, err
 }
 
 // hintOf returns what a refusal for the quota tells about it. It reports false if err is none.

@@ -182,3 +182,38 @@ func TestPacing_reading_finds_what_was_created_while_it_waited(t *testing.T) {
 		assert.Equal(t, 1, readings, "the same reading finds the task and proves that it is the only one")
 	})
 }
+
+// A call panics in its turn, and its caller goes on. The call is the only one that may show whether a block is over.
+func TestPacing_turn_of_a_call_that_panics_is_given_back(t *testing.T) {
+	for name, option := range map[string]func(panics func()) Option{
+		"before it is sent": func(panics func()) Option {
+			return WithRateLimiter(limiterFunc(func(context.Context) error { panics(); return nil }))
+		},
+		"after it was sent": func(panics func()) Option {
+			return WithObserver(Observer{Request: func(RequestEvent) { panics() }})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				isBroken := false
+				transport, _ := inOrder(answering(429, ""), answering(200, emptyPage))
+				client := newTestClient(t, transport, option(func() {
+					if isBroken {
+						panic("a bug of the caller")
+					}
+				}))
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+				defer cancel()
+				_, err := client.ListExportTasks(ctx, nil)
+				require.ErrorIs(t, err, ErrThrottled)
+				isBroken = true
+				assert.Panics(t, func() { _, _ = client.ListExportTasks(t.Context(), nil) })
+				isBroken = false
+				start := time.Now()
+				_, err = client.ListExportTasks(t.Context(), nil)
+				require.NoError(t, err)
+				assert.Less(t, time.Since(start), 5*time.Second)
+			})
+		})
+	}
+}
