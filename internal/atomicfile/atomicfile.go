@@ -1,11 +1,11 @@
-// Package atomicfile writes files that get their name when they are complete. Until then the content is in a
-// temporary file in the same folder, which only the owner can read.
+// Package atomicfile writes a file that gets its name when it is complete. Until then the content is in a temporary
+// file in the same folder, which only its owner can read.
 package atomicfile
 
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,22 +17,25 @@ var ErrDirectory = errors.New("is a directory")
 
 // File is a file that [File.Commit] gives its name. It is not safe for concurrent use.
 //
-// What is at the path and is not a regular file (a pipe, a device, /dev/stdout) cannot be replaced. Then
-// writes go through to it, and Commit and Discard only close it.
+// A pipe, a device or /dev/stdout cannot be replaced. Writes go through to it then, and Commit and Discard only
+// close it.
 type File struct {
-	file *os.File
-	// path is the name to be, with symbolic links resolved. It is empty if writes go through.
+	// device is what writes go through to. It is nil if there is a temporary file.
+	device io.WriteCloser
+	// temporary is the file that becomes the one at path.
+	temporary *os.File
+	// path is the final name, with symbolic links resolved.
 	path string
-	// mode is the permissions of the file that is replaced, or those that the umask gives a new one.
+	// mode has the permissions of the file that is replaced, or those that the umask gives a new file.
 	mode fs.FileMode
 	// finished reports whether the file was committed or discarded.
 	finished bool
 }
 
-// Create creates a temporary file in the folder of path, with mode 0600. Symbolic links are followed, also if
-// the last one dangles. Temporary files for the same path that no living process holds are removed.
+// Create creates a temporary file in the folder of path, with mode 0600. It follows symbolic links, also one that
+// dangles. It removes temporary files for the same path that no living process holds.
 //
-// ctx bounds the wait for a reader if path is a named pipe.
+// ctx bounds the wait for a reader of a named pipe, and each write to it.
 func Create(ctx context.Context, path string) (*File, error) {
 	path, err := target(path)
 	if err != nil {
@@ -43,118 +46,122 @@ func Create(ctx context.Context, path string) (*File, error) {
 	}
 	before, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // a new file
+	case errors.Is(err, fs.ErrNotExist):
+		removeAbandoned(path)
+		return createNew(path)
 	case err != nil:
 		return nil, err
 	case before.IsDir():
 		return nil, &fs.PathError{Op: "create", Path: path, Err: ErrDirectory}
+	case before.Mode()&fs.ModeNamedPipe != 0:
+		return through(openPipe(ctx, path))
 	case !before.Mode().IsRegular():
-		return through(openDevice(ctx, path, before.Mode()))
+		return through(os.OpenFile(path, os.O_WRONLY, 0))
 	}
 	removeAbandoned(path)
-	return create(path, before)
+	return createReplacement(path, before)
 }
 
-// create creates the temporary file for path. before is the file that is there, or nil.
-func create(path string, before fs.FileInfo) (*File, error) {
-	mode := fs.FileMode(0o666)
-	if before != nil {
-		mode = 0o600 // from the first moment: what it replaces may be private
-	}
-	file, err := createPart(path, mode)
+// through returns a File whose writes go through to device.
+func through[W io.WriteCloser](device W, err error) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{file: file, path: path}
-	if before != nil {
-		f.mode = before.Mode().Perm()
-		return f, nil
+	return &File{device: device}, nil
+}
+
+// createNew creates the temporary file for a path at which there is none. Only creating a file tells the umask.
+func createNew(path string) (*File, error) {
+	temporary, err := createPart(path, 0o666)
+	if err != nil {
+		return nil, err
 	}
-	info, err := file.Stat()
+	f := &File{temporary: temporary, path: path}
+	info, err := temporary.Stat()
 	if err == nil {
 		f.mode = info.Mode().Perm()
-		err = chmod(file, 0o600)
+		err = chmod(temporary, 0o600)
 	}
 	if err != nil {
-		return nil, both(err, f.Discard())
+		f.Discard()
+		return nil, err
 	}
 	return f, nil
 }
 
-func through(file *os.File, err error) (*File, error) {
+// createReplacement creates the temporary file for a path at which there is a file.
+func createReplacement(path string, before fs.FileInfo) (*File, error) {
+	temporary, err := createPart(path, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return &File{file: file}, nil
+	return &File{temporary: temporary, path: path, mode: before.Mode().Perm()}, nil
 }
 
 // Write appends p to the file.
-func (f *File) Write(p []byte) (int, error) { return f.file.Write(p) }
+func (f *File) Write(p []byte) (int, error) {
+	if f.device != nil {
+		return f.device.Write(p)
+	}
+	return f.temporary.Write(p)
+}
 
 // Restart drops what was written. The error is [errors.ErrUnsupported] if writes go through.
 func (f *File) Restart() error {
-	if f.path == "" {
+	if f.device != nil {
 		return errors.ErrUnsupported
 	}
-	if err := f.file.Truncate(0); err != nil {
+	if err := f.temporary.Truncate(0); err != nil {
 		return err
 	}
-	_, err := f.file.Seek(0, 0)
+	_, err := f.temporary.Seek(0, io.SeekStart)
 	return err
 }
 
-// Commit brings the file to disk and gives it its name, and its mode and owner if it replaces one. It tries to
-// bring the name to disk too. A failure of that is no error, since some network file systems cannot.
+// Commit brings the file to disk and gives it its name, and the mode and owner of the file that it replaces. The
+// file does not have the name if Commit returns an error.
 func (f *File) Commit() error {
-	if f.path == "" {
+	if f.device != nil {
 		f.finished = true
-		return f.file.Close()
+		return f.device.Close()
 	}
-	if err := f.file.Sync(); err != nil && !isUnsupported(err) {
-		return err
-	}
-	if err := f.rename(); err != nil {
-		return err
-	}
-	_ = syncFolder(filepath.Dir(f.path))
-	return nil
-}
-
-// rename gives the file its name, and closes it. Windows does not rename an open file; on other systems the
-// lock is kept until the file has its name.
-func (f *File) rename() error {
 	if err := f.inherit(); err != nil {
 		return err
 	}
-	if !renamesOpenFiles {
-		if err := f.file.Close(); err != nil {
-			return err
-		}
+	if err := f.temporary.Sync(); err != nil && !isUnsupported(err) {
+		return err
 	}
-	if err := os.Rename(f.file.Name(), f.path); err != nil {
+	release, err := keepLock(f.temporary)
+	if err != nil {
+		return err
+	}
+	defer release()
+	// Some file systems report a failed write only here. Windows does not rename an open file.
+	if err := f.temporary.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.temporary.Name(), f.path); err != nil {
 		return err
 	}
 	f.finished = true
-	if renamesOpenFiles {
-		return f.file.Close()
-	}
+	syncFolder(filepath.Dir(f.path))
 	return nil
 }
 
-// inherit gives the file the mode and the owner of the file that it replaces. If the group cannot be kept,
-// the new group gets only the permissions of others.
+// inherit gives the temporary file the mode and the owner of the file that it replaces. If the group cannot be
+// kept, the new group gets only the permissions of others.
 func (f *File) inherit() error {
 	mode := f.mode
 	if old, err := os.Stat(f.path); err == nil && old.Mode().IsRegular() {
 		mode = old.Mode().Perm()
-		if !keepOwner(f.file, old) {
+		if !keepOwner(f.temporary, old) {
 			mode = mode&^0o070 | mode&0o007<<3
 		}
 	}
-	return chmod(f.file, mode)
+	return chmod(f.temporary, mode)
 }
 
-// chmod sets the permissions of file. File systems that have none are no error.
+// chmod sets the permissions of file. It returns nil if the file system has none.
 func chmod(file *os.File, mode fs.FileMode) error {
 	err := file.Chmod(mode)
 	if errors.Is(err, fs.ErrPermission) || isUnsupported(err) {
@@ -163,78 +170,21 @@ func chmod(file *os.File, mode fs.FileMode) error {
 	return err
 }
 
-// Discard removes the temporary file. It does nothing after Commit, so that it can be deferred.
-func (f *File) Discard() error {
-	if f.finished {
-		return nil
-	}
-	f.finished = true
-	if f.path == "" {
-		return f.file.Close()
-	}
-	closeErr := f.file.Close() // first: Windows does not remove an open file
-	if errors.Is(closeErr, fs.ErrClosed) {
-		closeErr = nil
-	}
-	removeErr := os.Remove(f.file.Name())
-	if errors.Is(removeErr, fs.ErrNotExist) {
-		removeErr = nil
-	}
-	return both(removeErr, closeErr)
-}
-
-// WriteFile writes data to a file at path, or replaces the one that is there. When it returns nil, the content
-// and the name are on disk. Otherwise the old file or the new one is there, each of them whole.
-func WriteFile(path string, data []byte) error {
-	path, err := target(path)
-	if err != nil {
-		return err
-	}
-	before, err := os.Stat(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if before != nil && !before.Mode().IsRegular() {
-		return &fs.PathError{Op: "write", Path: path, Err: errors.New("is not a regular file")}
-	}
-	f, err := create(path, before)
-	if err != nil {
-		return err
-	}
-	if err := f.writeDurably(data); err != nil {
-		return both(err, f.Discard())
-	}
-	return nil
-}
-
-func (f *File) writeDurably(data []byte) error {
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	if err := f.file.Sync(); err != nil {
-		return err
-	}
-	if err := f.rename(); err != nil {
-		return err
-	}
-	if err := syncFolder(filepath.Dir(f.path)); err != nil {
-		return fmt.Errorf("the file has its name, which may not outlast a crash: %w", err)
-	}
-	return nil
-}
-
-// isUnsupported reports whether the file system has no such operation.
+// isUnsupported reports whether err says that the file system has no such operation.
 func isUnsupported(err error) bool {
 	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL)
 }
 
-// both returns the error for two steps of which each may have failed, in one line.
-func both(first, second error) error {
-	switch {
-	case first == nil:
-		return second
-	case second == nil:
-		return first
+// Discard removes the temporary file. It does nothing after a Commit that succeeded, so that it can be deferred.
+func (f *File) Discard() {
+	if f.finished {
+		return
 	}
-	return fmt.Errorf("%w; %w", first, second)
+	f.finished = true
+	if f.device != nil {
+		_ = f.device.Close()
+		return
+	}
+	_ = f.temporary.Close() // first: Windows does not remove an open file
+	_ = os.Remove(f.temporary.Name())
 }

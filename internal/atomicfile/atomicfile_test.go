@@ -1,7 +1,6 @@
 package atomicfile
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,7 +16,7 @@ func newFile(t *testing.T, path, content string) *File {
 	t.Helper()
 	f, err := Create(t.Context(), path)
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, f.Discard()) })
+	t.Cleanup(f.Discard)
 	n, err := f.Write([]byte(content))
 	require.NoError(t, err)
 	require.Equal(t, len(content), n)
@@ -43,18 +42,20 @@ func namesIn(t *testing.T, folder string) []string {
 }
 
 func TestFile(t *testing.T) {
+	commit := func(t *testing.T, f *File) { require.NoError(t, f.Commit()) }
+	discard := func(_ *testing.T, f *File) { f.Discard() }
 	tests := []struct {
 		name string
-		old  string // "" for none
-		do   func(*File) error
-		want string // "" for none
+		old  string // content before; "" for no file
+		do   []func(*testing.T, *File)
+		want string // content after; "" for no file
 	}{
-		{"new, committed", "", (*File).Commit, "new"},
-		{"new, discarded", "", (*File).Discard, ""},
-		{"replaced, committed", "old", (*File).Commit, "new"},
-		{"replaced, discarded", "old", (*File).Discard, "old"},
-		{"discarded after commit", "old", func(f *File) error { return errors.Join(f.Commit(), f.Discard()) }, "new"},
-		{"discarded twice", "old", func(f *File) error { return errors.Join(f.Discard(), f.Discard()) }, "old"},
+		{"new, committed", "", []func(*testing.T, *File){commit}, "new"},
+		{"new, discarded", "", []func(*testing.T, *File){discard}, ""},
+		{"replaced, committed", "old", []func(*testing.T, *File){commit}, "new"},
+		{"replaced, discarded", "old", []func(*testing.T, *File){discard}, "old"},
+		{"discarded after commit", "old", []func(*testing.T, *File){commit, discard}, "new"},
+		{"discarded twice", "old", []func(*testing.T, *File){discard, discard}, "old"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -65,11 +66,13 @@ func TestFile(t *testing.T) {
 			}
 			f := newFile(t, path, "new")
 			if test.old != "" {
-				assert.Equal(t, test.old, contentOf(t, path), "untouched until it is committed")
+				assert.Equal(t, test.old, contentOf(t, path), "untouched before the commit")
 			} else {
 				assert.NoFileExists(t, path)
 			}
-			require.NoError(t, test.do(f))
+			for _, do := range test.do {
+				do(t, f)
+			}
 			if test.want == "" {
 				assert.Empty(t, namesIn(t, folder))
 				return
@@ -80,7 +83,7 @@ func TestFile(t *testing.T) {
 	}
 }
 
-func TestFileRestart(t *testing.T) {
+func TestFile_restarted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "report")
 	f := newFile(t, path, "a long beginning")
 	require.NoError(t, f.Restart())
@@ -92,71 +95,79 @@ func TestFileRestart(t *testing.T) {
 
 func TestCreateFails(t *testing.T) {
 	folder := t.TempDir()
-	_, err := Create(t.Context(), folder)
-	require.ErrorIs(t, err, ErrDirectory)
-	assert.ErrorContains(t, err, folder)
-	_, err = Create(t.Context(), folder+string(filepath.Separator))
-	require.ErrorIs(t, err, ErrDirectory)
-	_, err = Create(t.Context(), filepath.Join(folder, "no", "folder"))
-	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "file"), nil, 0o600))
-	_, err = Create(t.Context(), filepath.Join(folder, "file", "below"))
-	require.Error(t, err)
-	assert.Equal(t, []string{"file"}, namesIn(t, folder))
+	tests := []struct {
+		name, path string
+		want       error // nil for any
+	}{
+		{"a directory", folder, ErrDirectory},
+		{"a directory with a separator", folder + string(filepath.Separator), ErrDirectory},
+		{"no directory", filepath.Join(folder, "no", "folder"), fs.ErrNotExist},
+		{"no directory, with a separator", filepath.Join(folder, "no") + string(filepath.Separator), fs.ErrNotExist},
+		{"below a file", filepath.Join(folder, "file", "below"), nil},
+		{"a file with a separator", filepath.Join(folder, "file") + string(filepath.Separator), nil},
+		{"a name that is too long", filepath.Join(folder, strings.Repeat("x", 300)), nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := Create(t.Context(), test.path)
+			require.ErrorContains(t, err, folder)
+			if test.want != nil {
+				require.ErrorIs(t, err, test.want)
+			}
+			assert.Equal(t, []string{"file"}, namesIn(t, folder))
+		})
+	}
 }
 
-// What appears at the path meanwhile and cannot be replaced fails the commit, and nothing is left.
-func TestCommitFails(t *testing.T) {
+// A file is closed before it gets its name, since some file systems report a failed write only then.
+func TestCommit_directory_came_meanwhile(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "report")
 	f := newFile(t, path, "new")
 	require.NoError(t, os.Mkdir(path, 0o700))
 	require.Error(t, f.Commit())
-	require.NoError(t, f.Discard())
+	require.ErrorIs(t, f.temporary.Close(), fs.ErrClosed)
+	f.Discard()
 	assert.Equal(t, []string{"report"}, namesIn(t, folder))
 	assert.DirExists(t, path)
 }
 
-// Nothing is left open, and what is gone or closed already is no error.
-func TestFileIsClosed(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "report")
-	f := newFile(t, path, "new")
-	require.NoError(t, f.Commit())
-	_, err := f.Write([]byte("more"))
-	require.ErrorIs(t, err, fs.ErrClosed)
-	require.ErrorIs(t, chmod(f.file, 0o600), fs.ErrClosed)
-
-	f = newFile(t, path, "new")
-	require.NoError(t, f.Discard())
-	_, err = f.Write([]byte("more"))
-	require.ErrorIs(t, err, fs.ErrClosed)
-
-	f = newFile(t, path, "new")
-	require.NoError(t, f.file.Close())
-	require.ErrorIs(t, f.Commit(), fs.ErrClosed)
-	require.NoError(t, os.Remove(f.file.Name()))
-	require.NoError(t, f.Discard())
+func TestFile_closed_at_its_end(t *testing.T) {
+	for name, end := range map[string]func(*File) error{
+		"Commit":  (*File).Commit,
+		"Discard": func(f *File) error { f.Discard(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFile(t, filepath.Join(t.TempDir(), "report"), "new")
+			require.NoError(t, end(f))
+			_, err := f.Write([]byte("more"))
+			require.ErrorIs(t, err, fs.ErrClosed)
+			require.ErrorIs(t, chmod(f.temporary, 0o600), fs.ErrClosed)
+		})
+	}
 }
 
-func TestLongNames(t *testing.T) {
+func TestDiscard_closed_or_removed_already(t *testing.T) {
+	folder := t.TempDir()
+	f := newFile(t, filepath.Join(folder, "report"), "new")
+	require.NoError(t, f.temporary.Close())
+	require.ErrorIs(t, f.Commit(), fs.ErrClosed)
+	f.Discard()
+	assert.Empty(t, namesIn(t, folder))
+
+	f = newFile(t, filepath.Join(folder, "report"), "new")
+	require.NoError(t, os.Remove(f.temporary.Name()))
+	f.Discard()
+	require.ErrorIs(t, f.temporary.Close(), fs.ErrClosed)
+}
+
+func TestFile_long_name(t *testing.T) {
 	folder := t.TempDir()
 	name := strings.Repeat("流", 80) + ".csv"
 	f := newFile(t, filepath.Join(folder, name), "new")
 	require.NoError(t, f.Commit())
 	assert.Equal(t, []string{name}, namesIn(t, folder))
-}
-
-func TestWriteFile(t *testing.T) {
-	folder := t.TempDir()
-	path := filepath.Join(folder, "record")
-	for _, content := range []string{"first", "second, longer", ""} {
-		require.NoError(t, WriteFile(path, []byte(content)))
-		assert.Equal(t, content, contentOf(t, path))
-		assert.Equal(t, []string{"record"}, namesIn(t, folder))
-	}
-	require.Error(t, WriteFile(folder, nil), "a folder")
-	require.ErrorIs(t, WriteFile(filepath.Join(folder, "no", "folder"), nil), fs.ErrNotExist)
-	assert.Equal(t, []string{"record"}, namesIn(t, folder))
 }
 
 func TestIsPart(t *testing.T) {
@@ -176,12 +187,4 @@ func TestIsPart(t *testing.T) {
 	} {
 		assert.Equal(t, want, isPart(name, prefix), name)
 	}
-}
-
-func TestBoth(t *testing.T) {
-	first, second := errors.New("first"), errors.New("second")
-	require.NoError(t, both(nil, nil))
-	assert.Equal(t, first, both(first, nil))
-	assert.Equal(t, second, both(nil, second))
-	assert.EqualError(t, both(first, second), "first; second")
 }

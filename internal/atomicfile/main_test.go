@@ -35,12 +35,6 @@ var helpers = map[string]func(path string) error{
 		}
 		return chmod(file, 0o600)
 	},
-	"write durably": func(path string) error {
-		if err := WriteFile(path, []byte("new")); err != nil {
-			return fmt.Errorf("as expected: %w", err)
-		}
-		return nil
-	},
 }
 
 // hold creates a temporary file and keeps it until standard input ends.
@@ -54,7 +48,7 @@ func hold(path string) error {
 	}
 	fmt.Println("held")
 	_, _ = os.Stdin.Read(make([]byte, 1))
-	return nil // as a killed process: nothing is discarded
+	return nil // without Discard, as if the process were killed
 }
 
 // write replaces the file at path.

@@ -12,14 +12,15 @@ import (
 )
 
 const (
+	// partSuffix ends the name of a temporary file.
 	partSuffix = ".part"
-	// partRandom is the length of the random part of a temporary file's name.
+	// partRandom is the length of the random part of the name.
 	partRandom = 10
 	// partAlphabet is that of rand.Text.
 	partAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-	// maxPartPrefix is the part of a name that is kept, in bytes. Most file systems have room for 255.
+	// maxPartPrefix is how much of the final name is kept, in bytes. Most file systems allow names of 255.
 	maxPartPrefix = 200
-	// partAttempts is how many temporary files are created until one is not taken for abandoned.
+	// partAttempts is how often a temporary file is created if others remove it.
 	partAttempts = 20
 )
 
@@ -35,8 +36,8 @@ func isPart(name, prefix string) bool {
 	return begins && ends && len(random) == partRandom && strings.Trim(random, partAlphabet) == ""
 }
 
-// createPart creates a temporary file for path and locks it for as long as it is open. Between the two another
-// process may have taken it for abandoned; then the next one is created.
+// createPart creates a temporary file for path and locks it for as long as it is open. Another process may remove
+// the file before it is locked. Then createPart creates the next one.
 func createPart(path string, mode fs.FileMode) (*os.File, error) {
 	prefix := filepath.Join(filepath.Dir(path), partPrefix(path))
 	for range partAttempts {
@@ -44,7 +45,7 @@ func createPart(path string, mode fs.FileMode) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		// A file system without locks is no error: then the file is never taken for abandoned.
+		// On a file system without locks, no process removes the file.
 		if !errors.Is(lock(file), errLocked) && hasName(file) {
 			return file, nil
 		}
@@ -55,7 +56,7 @@ func createPart(path string, mode fs.FileMode) (*os.File, error) {
 	return nil, &fs.PathError{Op: "create", Path: path, Err: errors.New("its temporary files are removed by others")}
 }
 
-// hasName reports whether file is still the one of its name.
+// hasName reports whether file is still the file of its name.
 func hasName(file *os.File) bool {
 	opened, err := file.Stat()
 	if err != nil {
@@ -65,8 +66,8 @@ func hasName(file *os.File) bool {
 	return err == nil && os.SameFile(opened, named)
 }
 
-// removeAbandoned removes the temporary files for path that no living process holds. It is a courtesy: what
-// cannot be removed is left.
+// removeAbandoned removes the temporary files for path that no living process holds. It leaves those that it cannot
+// remove.
 func removeAbandoned(path string) {
 	entries, _ := os.ReadDir(filepath.Dir(path))
 	prefix := partPrefix(path)

@@ -3,6 +3,7 @@
 package atomicfile
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,20 +11,18 @@ import (
 	"time"
 )
 
-const renamesOpenFiles = false
-
-var (
-	errLocked = errors.New("the file is locked")
-	noReader  = errors.New("the pipe has no reader")
-)
+var errLocked = errors.New("the file is locked")
 
 // lock does nothing. Windows does not remove a file that a process has open.
 func lock(*os.File) error { return nil }
 
+// keepLock does nothing. See removeUnheld.
+func keepLock(*os.File) (release func(), err error) { return func() {}, nil }
+
 // committing is longer than a file takes from being closed to being renamed.
 const committing = time.Minute
 
-// removeUnheld removes the temporary file of this name unless a process has it open.
+// removeUnheld removes the temporary file of this name if no process has it open and it is older than committing.
 func removeUnheld(name string, info fs.FileInfo) {
 	if runtime.GOOS == "windows" && time.Since(info.ModTime()) > committing {
 		_ = os.Remove(name)
@@ -34,9 +33,14 @@ func removeUnheld(name string, info fs.FileInfo) {
 func keepOwner(*os.File, fs.FileInfo) bool { return true }
 
 // syncFolder does nothing. Windows has no such call and needs none.
-func syncFolder(string) error { return nil }
+func syncFolder(string) {}
 
 // descriptor reports false: open files have no names here.
 func descriptor(string) (int, bool) { return 0, false }
 
 func duplicate(int, string) (*os.File, error) { return nil, errors.ErrUnsupported }
+
+// openPipe opens a pipe. Windows waits for no reader.
+func openPipe(_ context.Context, path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_WRONLY, 0)
+}

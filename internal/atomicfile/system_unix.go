@@ -12,14 +12,10 @@ import (
 	"syscall"
 )
 
-const (
-	renamesOpenFiles = true
-	errLocked        = syscall.EWOULDBLOCK
-	// noReader is the error of opening a named pipe without a reader.
-	noReader = syscall.ENXIO
-)
+// errLocked is the error of lock if another process has locked the file.
+const errLocked = syscall.EWOULDBLOCK
 
-// lock locks file until it is closed or the process ends. It returns errLocked if another one has locked it.
+// lock locks file until it is closed or the process ends.
 func lock(file *os.File) error {
 	for {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
@@ -27,6 +23,12 @@ func lock(file *os.File) error {
 			return err
 		}
 	}
+}
+
+// keepLock keeps the lock of file until release is called, also if file is closed before.
+func keepLock(file *os.File) (release func(), err error) {
+	held, err := duplicate(int(file.Fd()), file.Name())
+	return func() { _ = held.Close() }, err
 }
 
 // removeUnheld removes the temporary file of this name unless a process has locked it.
@@ -59,17 +61,17 @@ func keepOwner(file *os.File, old fs.FileInfo) bool {
 	return own.Gid == wanted.Gid || file.Chown(-1, int(wanted.Gid)) == nil
 }
 
-// syncFolder brings the names in a folder to disk.
-func syncFolder(path string) error {
+// syncFolder brings the names in a folder to disk. It ignores errors, since some network file systems cannot.
+func syncFolder(path string) {
 	folder, err := os.Open(path)
 	if err != nil {
-		return err
+		return
 	}
-	return both(folder.Sync(), folder.Close())
+	defer folder.Close()
+	_ = folder.Sync()
 }
 
-// descriptorPath matches the names of a process's open files. The symbolic links /dev/stdout and /proc/self lead
-// there.
+// descriptorPath matches the names of a process's open files. /dev/stdout and /proc/self are links to them.
 var descriptorPath = regexp.MustCompile(`^/(?:dev|proc/(\d+)(?:/task/\d+)?)/fd/(\d+)$`)
 
 // descriptor returns the descriptor that path names, if it names one of this process.
@@ -82,7 +84,7 @@ func descriptor(path string) (int, bool) {
 	return fd, err == nil
 }
 
-// duplicate opens a descriptor a second time. Opening it by its name would begin at its file's first byte.
+// duplicate returns a second descriptor of an open file, with the same offset and lock.
 func duplicate(fd int, path string) (*os.File, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()

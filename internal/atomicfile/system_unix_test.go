@@ -4,14 +4,10 @@ package atomicfile
 
 import (
 	"bufio"
-	"context"
-	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
@@ -50,20 +46,29 @@ func TestMode(t *testing.T) {
 				require.NoError(t, os.Chmod(path, test.old))
 			}
 			f := newFile(t, path, "new")
-			assert.Equal(t, fs.FileMode(0o600), modeOf(t, f.file.Name()), "under its temporary name")
+			assert.Equal(t, fs.FileMode(0o600), modeOf(t, f.temporary.Name()), "before the commit")
 			require.NoError(t, f.Commit())
 			assert.Equal(t, test.want, modeOf(t, path))
 		})
 	}
 }
 
-// What counts is the file that is replaced in the end.
-func TestModeOfAFileThatCameMeanwhile(t *testing.T) {
+func TestMode_file_came_meanwhile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "report")
 	f := newFile(t, path, "new")
 	require.NoError(t, os.WriteFile(path, []byte("private"), 0o600))
 	require.NoError(t, f.Commit())
 	assert.Equal(t, fs.FileMode(0o600), modeOf(t, path))
+}
+
+func TestMode_file_went_meanwhile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "report")
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, os.Chmod(path, 0o640))
+	f := newFile(t, path, "new")
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, f.Commit())
+	assert.Equal(t, fs.FileMode(0o640), modeOf(t, path))
 }
 
 // publicFolder returns a folder that every user reaches.
@@ -92,9 +97,11 @@ func asUser(t *testing.T, helper, path string, user syscall.Credential) error {
 	return cmd.Run()
 }
 
-// A folder that may be written and not read cannot be synced. A download is complete nevertheless, and a record
-// is not durable.
-func TestFolderThatCannotBeSynced(t *testing.T) {
+// unprivileged is a user with no rights of its own.
+var unprivileged = syscall.Credential{Uid: 65534, Gid: 65534}
+
+// A folder that can be written and not read cannot be synced.
+func TestCommit_folder_cannot_be_synced(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return
 	}
@@ -102,14 +109,24 @@ func TestFolderThatCannotBeSynced(t *testing.T) {
 	require.NoError(t, os.Mkdir(folder, 0o700))
 	require.NoError(t, os.Chmod(folder, 0o333))
 	path := filepath.Join(folder, "report")
-	require.NoError(t, asUser(t, "write", path, syscall.Credential{Uid: 65534, Gid: 65534}))
+	require.NoError(t, asUser(t, "write", path, unprivileged))
 	assert.Equal(t, "new", contentOf(t, path))
-	require.NoError(t, os.Remove(path))
-	require.Error(t, asUser(t, "write durably", path, syscall.Credential{Uid: 65534, Gid: 65534}))
+}
+
+func TestCreate_read_only_folder(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	folder := publicFolder(t)
+	path := filepath.Join(folder, "report")
+	require.NoError(t, os.WriteFile(path, []byte("old"), 0o600))
+	require.NoError(t, os.Chmod(folder, 0o555))
+	require.Error(t, asUser(t, "write", path, unprivileged))
+	assert.Equal(t, "old", contentOf(t, path))
 	assert.Equal(t, []string{"report"}, namesIn(t, folder))
 }
 
-// onPipe returns a file whose temporary name exists, but whose descriptor is that of a pipe, which cannot be synced.
+// onPipe returns a file whose temporary name exists, and whose descriptor is a pipe's, which cannot be synced.
 func onPipe(t *testing.T, path string) *File {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -118,43 +135,24 @@ func onPipe(t *testing.T, path string) *File {
 	fd, err := syscall.Dup(int(w.Fd()))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path+".part", []byte("new"), 0o600))
-	return &File{file: os.NewFile(uintptr(fd), path+".part"), path: path, mode: 0o600}
+	return &File{temporary: os.NewFile(uintptr(fd), path+".part"), path: path, mode: 0o600}
 }
 
-// On a file system without such a call, a download is complete without being synced, and a record is not durable.
-func TestFileThatCannotBeSynced(t *testing.T) {
+func TestCommit_file_system_without_sync(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "report")
 	require.NoError(t, onPipe(t, path).Commit())
 	assert.Equal(t, "new", contentOf(t, path))
-
-	path = filepath.Join(t.TempDir(), "record")
-	f := onPipe(t, path)
-	require.ErrorIs(t, f.writeDurably(nil), syscall.EINVAL)
-	require.NoError(t, f.Discard())
-	assert.NoFileExists(t, path)
 }
 
-// A file system without permissions is no error, and neither is a file of another user.
-func TestChmodThatIsNotAllowed(t *testing.T) {
+func TestChmod_not_permitted(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return
 	}
 	path := filepath.Join(publicFolder(t), "report")
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	require.NoError(t, os.Chmod(path, 0o644))
-	require.NoError(t, asUser(t, "chmod", path, syscall.Credential{Uid: 65534, Gid: 65534}))
+	require.NoError(t, asUser(t, "chmod", path, unprivileged))
 	assert.Equal(t, fs.FileMode(0o644), modeOf(t, path))
-}
-
-// The mode of the file that is replaced counts also if that is gone in the end.
-func TestModeOfAFileThatWentMeanwhile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "report")
-	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	require.NoError(t, os.Chmod(path, 0o640))
-	f := newFile(t, path, "new")
-	require.NoError(t, os.Remove(path))
-	require.NoError(t, f.Commit())
-	assert.Equal(t, fs.FileMode(0o640), modeOf(t, path))
 }
 
 func TestHasName(t *testing.T) {
@@ -163,47 +161,46 @@ func TestHasName(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, hasName(file))
 	require.NoError(t, os.Rename(path, path+".moved"))
-	assert.False(t, hasName(file), "there is none of the name")
+	assert.False(t, hasName(file), "no file has the name")
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	assert.False(t, hasName(file), "there is another")
+	assert.False(t, hasName(file), "another file has the name")
 	require.NoError(t, file.Close())
 }
 
+// Only root can give a file away, and run a program as another user.
 func TestOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
-		return // only root can give a file away, and have another user run a program
+		return
 	}
-	const nobody, group = 65534, 12345
-	folder := publicFolder(t)
-	path := filepath.Join(folder, "report")
-	reset := func(uid, gid int) {
-		require.NoError(t, os.WriteFile(path, nil, 0o600))
-		require.NoError(t, os.Chown(path, uid, gid))
-		require.NoError(t, os.Chmod(path, 0o664))
+	const user, group = 65534, 12345
+	tests := []struct {
+		name     string
+		oldUID   int
+		oldGID   int
+		by       syscall.Credential
+		uid, gid int
+		mode     fs.FileMode
+	}{
+		{"root keeps both", user, group, syscall.Credential{}, user, group, 0o664},
+		{"a member keeps the group", 0, group, syscall.Credential{Uid: user, Gid: user, Groups: []uint32{group}}, user, group, 0o664},
+		{"another group has the permissions of others", 0, group, unprivileged, user, user, 0o644},
+		{"the group is the same", 0, user, unprivileged, user, user, 0o664},
 	}
-	owner := func() [3]int {
-		info, err := os.Stat(path)
-		require.NoError(t, err)
-		stat := info.Sys().(*syscall.Stat_t)
-		return [3]int{int(stat.Uid), int(stat.Gid), int(info.Mode())}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(publicFolder(t), "report")
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+			require.NoError(t, os.Chown(path, test.oldUID, test.oldGID))
+			require.NoError(t, os.Chmod(path, 0o664))
+			require.NoError(t, asUser(t, "write", path, test.by))
+			assert.Equal(t, "new", contentOf(t, path))
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			stat := info.Sys().(*syscall.Stat_t)
+			assert.Equal(t, []int{test.uid, test.gid}, []int{int(stat.Uid), int(stat.Gid)})
+			assert.Equal(t, test.mode, info.Mode())
+		})
 	}
-	replace := func(uid, gid uint32, groups ...uint32) {
-		require.NoError(t, asUser(t, "write", path, syscall.Credential{Uid: uid, Gid: gid, Groups: groups}))
-		assert.Equal(t, "new", contentOf(t, path))
-	}
-
-	reset(nobody, group)
-	require.NoError(t, write(path))
-	assert.Equal(t, [3]int{nobody, group, 0o664}, owner(), "root keeps both")
-	reset(0, group)
-	replace(nobody, nobody, group)
-	assert.Equal(t, [3]int{nobody, group, 0o664}, owner(), "a member keeps the group")
-	reset(0, group)
-	replace(nobody, nobody)
-	assert.Equal(t, [3]int{nobody, nobody, 0o644}, owner(), "another group gets no more than everybody")
-	reset(0, nobody)
-	replace(nobody, nobody)
-	assert.Equal(t, [3]int{nobody, nobody, 0o664}, owner(), "the group is the same")
 }
 
 func TestSymbolicLinks(t *testing.T) {
@@ -271,7 +268,7 @@ func start(t *testing.T, path string) (kill func()) {
 	}
 }
 
-func TestAbandonedFilesAreRemoved(t *testing.T) {
+func TestCreate_removes_abandoned_files(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "report")
 	kill := start(t, path)
@@ -286,7 +283,7 @@ func TestAbandonedFilesAreRemoved(t *testing.T) {
 	require.Len(t, namesIn(t, folder), 7)
 
 	require.NoError(t, newFile(t, path, "new").Commit())
-	require.Len(t, namesIn(t, folder), 8, "what a living process holds stays, and what is not a temporary file for this path")
+	require.Len(t, namesIn(t, folder), 8, "files that a living process holds stay, and other files")
 	kill()
 	require.NoError(t, newFile(t, path, "new").Commit())
 	names := namesIn(t, folder)
@@ -294,8 +291,7 @@ func TestAbandonedFilesAreRemoved(t *testing.T) {
 	assert.Subset(t, names, []string{".report.part", ".report.ABCDEFGH27.part2", ".report.ABCDEFGH27.part", ".report.ABCDEFGH22.part", "report", "target"})
 }
 
-// Many files for one path at once do not remove each other.
-func TestCreateAtOnce(t *testing.T) {
+func TestCreate_same_path_at_once(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "report")
 	var group sync.WaitGroup
@@ -317,120 +313,30 @@ func TestCreateAtOnce(t *testing.T) {
 	assert.Equal(t, "new", contentOf(t, path))
 }
 
-// A lock holds for as long as the file is open.
-func TestLock(t *testing.T) {
+func TestLock_until_closed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "report")
 	f := newFile(t, path, "")
-	again, err := os.Open(f.file.Name())
+	again, err := os.Open(f.temporary.Name())
 	require.NoError(t, err)
 	require.ErrorIs(t, lock(again), errLocked)
-	require.NoError(t, f.Discard())
+	f.Discard()
 	require.NoError(t, lock(again))
 	assert.False(t, hasName(again), "its name is gone")
 	require.NoError(t, again.Close())
 	assert.False(t, hasName(again), "closed")
 }
 
-func TestWritingThroughAPipe(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "pipe")
-	require.NoError(t, syscall.Mkfifo(path, 0o600))
-
-	canceled, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err := Create(canceled, path)
-	require.ErrorIs(t, err, context.Canceled, "nobody reads")
-
-	read := make(chan string)
-	go func() {
-		file, err := os.Open(path)
-		if err != nil {
-			close(read)
-			return
-		}
-		content, _ := io.ReadAll(file)
-		_ = file.Close()
-		read <- string(content)
-	}()
-	f := newFile(t, path, "new")
-	require.ErrorIs(t, f.Restart(), errors.ErrUnsupported)
-	require.NoError(t, f.Commit())
-	assert.Equal(t, "new", <-read)
-	assert.Equal(t, fs.ModeNamedPipe, modeOf(t, path).Type())
-	require.Error(t, WriteFile(path, nil), "what is durable needs a file")
-}
-
-func TestWritingThroughADevice(t *testing.T) {
-	path := os.DevNull
-	if os.Geteuid() == 0 { // who could replace the device of the whole machine if the code were wrong
-		path = filepath.Join(t.TempDir(), "null")
-		const null = 1<<8 | 3 // on Linux
-		if err := syscall.Mknod(path, syscall.S_IFCHR|0o666, null); err != nil || runtime.GOOS != "linux" {
-			return // a container may not make devices
-		}
-	}
-	f := newFile(t, path, "new")
-	require.ErrorIs(t, f.Restart(), errors.ErrUnsupported)
-	require.NoError(t, f.Discard())
-	assert.Equal(t, fs.ModeDevice, modeOf(t, path).Type()&fs.ModeDevice)
-}
-
-// A program that writes to its own output appends to it, and what follows comes after that.
-func TestWritingThroughADescriptor(t *testing.T) {
-	for _, name := range []string{"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "a link"} {
-		for flagName, flag := range map[string]int{">": os.O_TRUNC, ">>": os.O_APPEND} {
-			t.Run(name+" "+flagName, func(t *testing.T) {
-				folder := t.TempDir()
-				log := filepath.Join(folder, "log")
-				require.NoError(t, os.WriteFile(log, []byte("old\n"), 0o600))
-				output, err := os.OpenFile(log, os.O_WRONLY|flag, 0)
-				require.NoError(t, err)
-				path := name
-				if name == "a link" {
-					path = filepath.Join(folder, "link")
-					require.NoError(t, os.Symlink("/dev/stdout", path))
-				}
-				if _, err := os.Stat("/proc/self/fd"); err != nil && name == "/proc/self/fd/1" {
-					return
-				}
-				_, err = output.WriteString("before\n")
-				require.NoError(t, err)
-				cmd := inProcess(t, "write", path)
-				cmd.Stdout = output
-				require.NoError(t, cmd.Run())
-				_, err = output.WriteString("\nafter\n")
-				require.NoError(t, err)
-				require.NoError(t, output.Close())
-				want := "before\nnew\nafter\n"
-				if flag == os.O_APPEND {
-					want = "old\n" + want
-				}
-				assert.Equal(t, want, contentOf(t, log))
-			})
-		}
-	}
-	_, err := Create(t.Context(), "/dev/fd/999999")
-	require.ErrorIs(t, err, syscall.EBADF)
-}
-
-func TestDescriptor(t *testing.T) {
-	self := strconv.Itoa(os.Getpid())
-	for path, want := range map[string]int{
-		"/dev/fd/1":                           1,
-		"/proc/" + self + "/fd/12":            12,
-		"/proc/" + self + "/task/3/fd/2":      2,
-		"/proc/1" + self + "/fd/1":            -1,
-		"/dev/fd":                             -1,
-		"/dev/fd/x":                           -1,
-		"/home/dev/fd/1":                      -1,
-		"/dev/fd/99999999999999999999":        -1,
-		"/proc/" + self + "/fdinfo/1":         -1,
-		"/proc/" + self + "/fd/1/beyond":      -1,
-		"/proc/" + self + "/../" + self + "/": -1,
-	} {
-		fd, ok := descriptor(path)
-		assert.Equal(t, want >= 0, ok, path)
-		if ok {
-			assert.Equal(t, want, fd, path)
-		}
-	}
+func TestKeepLock_until_released(t *testing.T) {
+	f := newFile(t, filepath.Join(t.TempDir(), "report"), "")
+	again, err := os.Open(f.temporary.Name())
+	require.NoError(t, err)
+	defer again.Close()
+	release, err := keepLock(f.temporary)
+	require.NoError(t, err)
+	require.NoError(t, f.temporary.Close())
+	require.ErrorIs(t, lock(again), errLocked)
+	release()
+	require.NoError(t, lock(again))
+	_, err = keepLock(f.temporary)
+	require.Error(t, err, "closed")
 }

@@ -1,23 +1,20 @@
 package atomicfile
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
 )
 
-// maxLinks is how many symbolic links are followed, one behind the other. It is Linux's limit.
+// maxLinks is how many symbolic links target follows. It is Linux's limit.
 const maxLinks = 40
 
-// target returns where path leads. A symbolic link that dangles leads to the file that it names.
+// target returns the path that symbolic links lead to. A link that dangles leads to the file that it names.
 func target(path string) (string, error) {
 	for range maxLinks {
 		folder, name := filepath.Split(path)
-		// Of the folder's own links the kernel's view counts. If it cannot be had, creating will say why.
+		// The kernel resolves a link in folder before a ".." behind it. A folder that cannot be resolved fails later.
 		if resolved, err := filepath.EvalSymlinks(folder); err == nil {
 			folder, path = resolved, filepath.Join(resolved, name)
 		}
@@ -27,7 +24,7 @@ func target(path string) (string, error) {
 		link, err := os.Readlink(path)
 		switch {
 		case err != nil:
-			return path, nil // it is no link
+			return path, nil // it is not a link
 		case filepath.IsAbs(link):
 			path = link
 		default:
@@ -35,25 +32,4 @@ func target(path string) (string, error) {
 		}
 	}
 	return "", &fs.PathError{Op: "create", Path: path, Err: errors.New("too many symbolic links")}
-}
-
-// pipePause is the time between two attempts to open a named pipe that has no reader.
-const pipePause = 20 * time.Millisecond
-
-// openDevice opens what is not a regular file. A named pipe is opened when it has a reader.
-func openDevice(ctx context.Context, path string, mode fs.FileMode) (*os.File, error) {
-	if mode&fs.ModeNamedPipe == 0 {
-		return os.OpenFile(path, os.O_WRONLY, 0)
-	}
-	for {
-		file, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
-		if !errors.Is(err, noReader) {
-			return file, err
-		}
-		select {
-		case <-time.After(pipePause):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
 }
