@@ -26,14 +26,14 @@ type downloadOptions struct {
 
 // Progress is how far a download has come.
 type Progress struct {
-	// Bytes is how many bytes are written. It begins again at 0 if the file is started over.
+	// Bytes is how many bytes are written. It is 0 again if the file is started over.
 	Bytes int64
-	// Total is the length of the file in bytes, or -1 if the store does not say.
+	// Total is the length of the file in bytes, or -1 if it is unknown.
 	Total int64
 }
 
-// WithProgress calls report while the download makes progress: at most 10 times a second, and once at its end if
-// it has succeeded. The downloading goroutine calls it and waits for it.
+// WithProgress calls report at most 10 times a second while bytes arrive, and once at the end if the download
+// succeeds. The download waits for each call to return. By default, no progress is reported.
 func WithProgress(report func(Progress)) DownloadOption {
 	return func(o *downloadOptions) error {
 		o.progress = report
@@ -41,9 +41,9 @@ func WithProgress(report func(Progress)) DownloadOption {
 	}
 }
 
-// WithLink starts the download with link, the DownloadLink of the finished task: the service is not asked for it
-// again. A new link is fetched only if the store refuses this one, or if it has expired. The link must be https, as
-// the service's links are; its host is not checked.
+// WithLink starts the download with link, the DownloadLink of the finished task. By default, the service is asked
+// for it. A new link is fetched only if link has expired or the store refuses it. The link must be https, as the
+// service's links are. Its host is not checked. The error wraps [ErrInvalidParameter] if it is no such link.
 func WithLink(link string) DownloadOption {
 	return func(o *downloadOptions) error {
 		parsed, err := url.Parse(link)
@@ -57,73 +57,87 @@ func WithLink(link string) DownloadOption {
 
 // Download writes the file of a finished task to w, in constant memory, and returns how many bytes it has written.
 //
-// A download whose connection breaks is resumed only if the rest provably belongs to what is written: the store
-// must give a strong ETag, which is sent as If-Match and must come back. Otherwise the download fails, as it does
-// if the file has changed. A file is complete if its announced length was reached, or if a chunked or HTTP/2
-// body ended properly; a body that merely ends with its connection is refused. A body with Content-Encoding gzip,
-// which is never asked for, is decoded; other encodings are refused.
+// After a connection breaks, the download is resumed only if the rest provably belongs to what is written: the
+// store must give a strong ETag, which is sent as If-Match and must be equal in the response. Otherwise the download
+// fails, as it does if the file has changed. A file is complete if its announced length is reached, or if a chunked
+// or HTTP/2 body ends properly. A body that only ends with its connection is refused. A body with an unrequested
+// Content-Encoding of gzip is decoded, and one with another is refused.
 //
-// A link that has expired or that the store refuses is fetched anew, once without progress. [RetryPolicy] bounds
-// how many attempts in a row may bring nothing, and AttemptTimeout how long the store may bring nothing.
-// Redirects are followed up to three times, within https. The store gets no signature, cookie or account of
-// this client. The timeout of a client given [WithHTTPClient] bounds each attempt.
+// The download ends after RetryPolicy.MaxAttempts attempts (4 by default) in a row that bring no byte. An attempt
+// ends if the store sends nothing for RetryPolicy.AttemptTimeout (30 s by default), or at the timeout of the client
+// given to [WithHTTPClient]. Only ctx bounds the whole time. It does not interrupt a Write. The length is not bounded.
 //
-// An error leaves what has been written in w. It wraps [ErrTaskNotFinished], [ErrTaskFailed] or [ErrTaskNotFound]
-// if there is no file, and [ErrMalformedResponse] if the link is not allowed (not https, or to this machine while
-// the endpoint is another), or if the file is not what the store announced or has changed. It is w's own if w
-// fails. It is an [*APIError] if the service or the store responds with an error; that of the store has the
-// operation Download. An attempt that brings nothing is a timeout, as is the end of ctx: ctx tells them apart.
+// A link that has expired or that the store refuses is replaced by a new one from the service: once, and again after
+// progress. Up to three redirects are followed, within https. The store gets no signature, cookie or account of the
+// client.
+//
+// If Download fails, w has the first bytes of the file, as many as it returns. The error wraps or is
+//   - [ErrInvalidParameter] if an argument or an option is invalid; then nothing is sent
+//   - [ErrTaskNotFound], [ErrTaskNotFinished] or [ErrTaskFailed] if there is no file
+//   - [ErrMalformedResponse] if the file has changed or is not what the store announced, or if the link is not
+//     allowed: it is not https, or it leads to this machine while the endpoint is another
+//   - an [*APIError] if the service or the store responds with an error; the store's has the Operation Download
+//   - the error of w, unchanged
+//   - the error of ctx and its cause; a silent store is a [context.DeadlineExceeded] too, but then ctx.Err is nil
 func (c *CdnClient) Download(ctx context.Context, taskID string, w io.Writer, opts ...DownloadOption) (int64, error) {
-	const name = "Download"
-	if w == nil {
-		return 0, fmt.Errorf("cdn: %s: %w", name, invalid("w", nil, "must not be nil"))
-	}
-	n, err := c.download(ctx, taskID, transfer.Writer{Writer: w}, opts)
+	n, err := c.download(ctx, taskID, w, opts)
 	if err != nil {
-		return n, fmt.Errorf("cdn: %s: %w", name, ofTask(taskID, err))
+		return n, fmt.Errorf("cdn: Download: %w", ofTask(taskID, err))
 	}
 	return n, nil
 }
 
+func (c *CdnClient) download(ctx context.Context, taskID string, w io.Writer, opts []DownloadOption) (int64, error) {
+	if w == nil {
+		return 0, invalid("w", nil, "must not be nil")
+	}
+	d, err := c.newDownload(ctx, taskID, opts)
+	if err != nil {
+		return 0, err
+	}
+	return d.run(ctx, transfer.Writer{Writer: w})
+}
+
 // DownloadFile downloads the file of a finished task to path, as [CdnClient.Download] does, and returns its length
-// in bytes. The file gets its name only when it is complete and on disk. Until then it is a temporary file beside
-// it, with mode 0600, which is removed on failure; a file that was there before is untouched. Temporary files
-// that killed downloads to path have left are removed.
+// in bytes. The file gets its name only when it is complete and on disk. Until then it is a temporary file in the
+// same folder, with mode 0600. On failure the temporary file is removed, and a file that was at path is untouched.
+// Temporary files that killed downloads to path have left are removed.
 //
-// A new file has the permissions of any file that the program creates. One that is replaced keeps its own, and its
-// owner if the program may set it. Symbolic links are followed. What is not a regular file, such as a pipe or
-// /dev/stdout, is written to directly, as Download does.
+// A new file has the permissions of any file that the program creates. A file that is replaced gives its permissions
+// to the new one, and its owner if the program may set it. Symbolic links are followed. What is not a regular file,
+// such as a pipe or /dev/stdout, is written to directly, as Download does.
 //
-// A file that changes in the store meanwhile, or that cannot be resumed after its connection broke, is started over,
-// up to RetryPolicy.MaxAttempts times in all.
+// A file that changes in the store meanwhile is started over, and so is one that cannot be resumed, up to
+// RetryPolicy.MaxAttempts times in all.
+//
+// The errors are those of Download, with the file system's in place of w's. An empty path or a directory is
+// [ErrInvalidParameter].
 func (c *CdnClient) DownloadFile(ctx context.Context, taskID, path string, opts ...DownloadOption) (int64, error) {
 	n, err := c.downloadFile(ctx, taskID, path, opts)
 	if err != nil {
-		return n, fmt.Errorf("cdn: DownloadFile: %w", ofTask(taskID, err))
+		return 0, fmt.Errorf("cdn: DownloadFile: %w", ofTask(taskID, err))
 	}
 	return n, nil
 }
 
 func (c *CdnClient) downloadFile(ctx context.Context, taskID, path string, opts []DownloadOption) (int64, error) {
-	if ctx == nil {
-		return 0, invalid("ctx", nil, "must not be nil")
+	d, err := c.newDownload(ctx, taskID, opts)
+	if err != nil {
+		return 0, err
 	}
 	file, err := createFile(ctx, path)
 	if err != nil {
 		return 0, err
 	}
-	defer file.Discard() // also if a user's function panics
-	n, err := c.download(ctx, taskID, file, opts)
-	if err == nil {
-		err = file.Commit()
-	}
+	defer file.Discard() // also if a function of the caller panics
+	n, err := d.run(ctx, file)
 	if err != nil {
 		return 0, err
 	}
-	return n, nil
+	return n, file.Commit()
 }
 
-// createFile creates the file for path. It refuses a path that cannot be a file.
+// createFile creates the file for path. The error wraps [ErrInvalidParameter] if path cannot be a file.
 func createFile(ctx context.Context, path string) (*atomicfile.File, error) {
 	if path == "" {
 		return nil, invalid("path", path, "must not be empty")
@@ -135,35 +149,46 @@ func createFile(ctx context.Context, path string) (*atomicfile.File, error) {
 	return file, err
 }
 
-func (c *CdnClient) download(ctx context.Context, taskID string, sink transfer.Sink, opts []DownloadOption) (int64, error) {
+// download is one download whose arguments are valid.
+type download struct {
+	source linkSource
+	config transfer.Config
+}
+
+// newDownload checks the arguments of a download, before any request and before path is touched.
+func (c *CdnClient) newDownload(ctx context.Context, taskID string, opts []DownloadOption) (*download, error) {
 	switch {
 	case ctx == nil:
-		return 0, invalid("ctx", nil, "must not be nil")
+		return nil, invalid("ctx", nil, "must not be nil")
 	case taskID == "":
-		return 0, invalid("taskID", taskID, "must not be empty")
+		return nil, invalid("taskID", taskID, "must not be empty")
 	}
 	endpoint, err := c.endpoint()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	config, err := c.store.config(endpoint.url, opts)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	config.UserAgent = c.userAgent
-	source := &linkSource{client: c, taskID: taskID}
-	n, err := transfer.Copy(ctx, config, source.link, sink)
+	return &download{linkSource{client: c, taskID: taskID}, config}, nil
+}
+
+// run writes the file to sink and returns how many bytes it has written.
+func (d *download) run(ctx context.Context, sink transfer.Sink) (int64, error) {
+	n, err := transfer.Copy(ctx, d.config, d.source.link, sink)
 	if err == nil {
 		return n, nil
 	}
-	err = source.withAge(ofTransfer(err))
+	err = d.source.withAge(ofTransfer(err))
 	if n > 0 {
-		return n, fmt.Errorf("at byte %d: %w", n, err)
+		err = fmt.Errorf("at byte %d: %w", n, err)
 	}
 	return n, err
 }
 
-// store is the way to the object store: the user's transport, and nothing of the API's.
+// store sends requests to the object store, with the user's transport and nothing of the API's.
 type store struct {
 	http         *http.Client
 	policy       RetryPolicy
@@ -182,7 +207,7 @@ func newStore(o *options) *store {
 	}
 }
 
-// config returns the configuration of one download, whose links come from the service at endpoint.
+// config returns the configuration of a download whose links come from the service at endpoint.
 func (s *store) config(endpoint *url.URL, opts []DownloadOption) (transfer.Config, error) {
 	var options downloadOptions
 	for i, option := range opts {

@@ -40,6 +40,31 @@ func TestDownloadFileReplacesOnlyWhenComplete(t *testing.T) {
 	assert.Equal(t, []string{"report"}, filesIn(t, folder))
 }
 
+func TestDownloadFile_invalid_arguments_before_any_IO(t *testing.T) {
+	srv, client := newServer(t)
+	folder := t.TempDir()
+	path := filepath.Join(folder, "report")
+	abandoned := ".report.ABCDEFGH27.part" // the first thing that creating the file would remove
+	require.NoError(t, os.WriteFile(filepath.Join(folder, abandoned), nil, 0o600))
+	tests := []struct {
+		name, id string
+		opts     []cdn.DownloadOption
+	}{
+		{"no task", "", nil},
+		{"nil option", "a", []cdn.DownloadOption{nil}},
+		{"link without https", "a", []cdn.DownloadOption{cdn.WithLink("http://store.example/f")}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			n, err := client.DownloadFile(t.Context(), test.id, path, test.opts...)
+			require.ErrorIs(t, err, cdn.ErrInvalidParameter)
+			assert.Zero(t, n)
+			assert.Equal(t, []string{abandoned}, filesIn(t, folder))
+		})
+	}
+	assert.Empty(t, srv.Requests())
+}
+
 func TestDownloadFilePermissionsAndLinks(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return // it has neither in this form

@@ -12,15 +12,15 @@ import (
 	"example.com/huaweicloud/cdn/internal/transfer"
 )
 
-// linkSource gets the links to the file of a task.
+// linkSource fetches the links to the file of a task.
 type linkSource struct {
 	client *CdnClient
 	taskID string
-	// ended is when the task ended; zero if the service was not asked.
+	// ended is when the task ended. It is zero if the service was not asked.
 	ended time.Time
 }
 
-// link gets a link from the service.
+// link fetches a link from the service.
 func (s *linkSource) link(ctx context.Context) (*url.URL, error) {
 	const name = "GetExportTask"
 	task, err := s.client.getTask(ctx, operation{name: name}, s.taskID)
@@ -31,7 +31,7 @@ func (s *linkSource) link(ctx context.Context) (*url.URL, error) {
 	return linkOf(task)
 }
 
-// linkOf returns the link to the file of a task. The error says why there is none.
+// linkOf returns the link to the file of a task, or an error that says why there is none.
 func linkOf(task *ExportTask) (*url.URL, error) {
 	switch {
 	case task.Status == ExportTaskFail:
@@ -48,7 +48,8 @@ func linkOf(task *ExportTask) (*url.URL, error) {
 	return link, nil
 }
 
-// withLinkOf starts a download with the link of a task that the service has just returned.
+// withLinkOf starts a download with the link of a task that the service has just returned. A fault of the link is
+// not an ErrInvalidParameter.
 func withLinkOf(task *ExportTask) DownloadOption {
 	return func(o *downloadOptions) (err error) {
 		o.link, err = linkOf(task)
@@ -57,10 +58,10 @@ func withLinkOf(task *ExportTask) DownloadOption {
 	}
 }
 
-// fileLifetime is how long an export can be downloaded, as the console says.
+// fileLifetime is how long an export can be downloaded, according to the console.
 const fileLifetime = 7 * 24 * time.Hour
 
-// withAge adds the age of the file to an error of the store, if that is the likely cause.
+// withAge adds the age of the file to an error of the store if the age is the likely cause.
 func (s *linkSource) withAge(err error) error {
 	var response *APIError
 	if !errors.As(err, &response) || response.Operation != storeOperation || s.ended.IsZero() {
@@ -73,16 +74,16 @@ func (s *linkSource) withAge(err error) error {
 	return fmt.Errorf("%w; the task ended %d days ago, and an export can be downloaded for 7 days", err, age/(24*time.Hour))
 }
 
-// ofTransfer returns the error of [transfer.Copy] as one of this package:
+// ofTransfer turns an error of [transfer.Copy] into one of this package:
 //
 //	transfer                                  this package
 //	*StoreError                               *APIError with the operation Download
 //	ErrMalformed                              ErrMalformedResponse
 //	errors of the source, the sink            unchanged
 //	the end of the context, its cause         unchanged
-//	errors of the connection, timeouts        unchanged; their texts are without keys already
+//	errors of the connection, timeouts        unchanged, since their texts show no secrets
 //
-// [transfer.Error] stays around the first three, with why there was no other attempt.
+// The result still wraps [transfer.Error], which says why there was no other attempt.
 func ofTransfer(err error) error {
 	var failure *transfer.Error
 	if !errors.As(err, &failure) {

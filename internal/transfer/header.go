@@ -6,8 +6,13 @@ import (
 	"strings"
 )
 
-// contentRange is the header of a part: the bytes from start to before end, of total, or -1 if that is unknown.
+// contentRange is the Content-Range of a part: the bytes from start to before end. total is -1 if it is unknown.
 type contentRange struct{ start, end, total int64 }
+
+// contentRangeOf returns the Content-Range. Two of them are a value that cannot be parsed.
+func contentRangeOf(header http.Header) string {
+	return strings.Join(header.Values("Content-Range"), ", ")
+}
 
 // parseContentRange reads "bytes FIRST-LAST/TOTAL", with * for an unknown total.
 func parseContentRange(value string) (contentRange, bool) {
@@ -44,9 +49,14 @@ func parseOffset(digits string) (int64, bool) {
 	return int64(n), err == nil
 }
 
-// strongETag returns the ETag if it is a strong one, which differs for files that differ in any byte.
+// strongETag returns the ETag if there is one and it is strong: files that differ in any byte have different ones.
+// Otherwise it returns "".
 func strongETag(header http.Header) string {
-	etag := header.Get("ETag")
+	etags := header.Values("ETag")
+	if len(etags) != 1 {
+		return ""
+	}
+	etag := etags[0]
 	if len(etag) <= len(`""`) || etag[0] != '"' || strings.IndexByte(etag[1:], '"') != len(etag)-2 {
 		return ""
 	}

@@ -7,16 +7,17 @@ import (
 	"unicode"
 
 	"example.com/huaweicloud/cdn/internal/redact"
+	"example.com/huaweicloud/cdn/internal/retry"
 )
 
-// keys are what makes links keys to a file. Of each secret value they hold the runs of letters and digits, in lower
-// case: those are the same in every way to escape the characters between them.
+// keys are the secrets of links. Of each secret they hold the runs of letters and digits, in lower case: no escaping
+// changes those.
 type keys struct{ runs []string }
 
-// minKeyRun is the length of the shortest run that is recognised.
+// minKeyRun is the length of the shortest run that is kept.
 const minKeyRun = 5
 
-// plainParameters are parameters of a link that are not secret, in lower case.
+// plainParameters has the parameters of a link that are not secret, in lower case.
 var plainParameters = map[string]bool{
 	"expires": true, "x-amz-date": true, "x-amz-expires": true, "x-amz-algorithm": true, "x-amz-signedheaders": true,
 	"versionid": true, "response-content-type": true, "response-content-disposition": true,
@@ -37,6 +38,7 @@ func (k *keys) add(link *url.URL) {
 	}
 }
 
+// addSecret adds the runs of a secret.
 func (k *keys) addSecret(secret string) {
 	runs := strings.FieldsFuncSeq(strings.ToLower(secret), func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
@@ -51,7 +53,7 @@ func (k *keys) addSecret(secret string) {
 // word matches what is between two spaces.
 var word = regexp.MustCompile(`\S+`)
 
-// redact returns text without the queries of links, and without each word that holds a part of a secret.
+// redact returns text without the queries of links and without the words that contain a part of a secret.
 func (k *keys) redact(text string) string {
 	return word.ReplaceAllStringFunc(redact.Links(text), func(word string) string {
 		if k.in(word) {
@@ -61,7 +63,7 @@ func (k *keys) redact(text string) string {
 	})
 }
 
-// in reports whether word holds a part of a secret.
+// in reports whether word contains a part of a secret.
 func (k *keys) in(word string) bool {
 	word = strings.ToLower(word)
 	for _, run := range k.runs {
@@ -71,3 +73,20 @@ func (k *keys) in(word string) bool {
 	}
 	return false
 }
+
+// withoutKeys returns an error of the transport with a text that shows no secret of a link.
+func (d *download) withoutKeys(err error) error {
+	if proxy := retry.AsProxyError(err); proxy != nil {
+		return proxy
+	}
+	return &redactedError{err, d.keys.redact(err.Error())}
+}
+
+// redactedError is an error with another text.
+type redactedError struct {
+	error
+	text string
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.error }

@@ -14,9 +14,10 @@ import (
 	"example.com/huaweicloud/cdn/internal/redact"
 )
 
+// maxRedirects is how many redirects one attempt follows.
 const maxRedirects = 3
 
-// firstLink sets the first link.
+// firstLink sets the first link: the configured one if there is one and it has not expired.
 func (d *download) firstLink(ctx context.Context) error {
 	if d.Link == nil || isExpired(d.Link, time.Now()) {
 		return d.fetchLink(ctx)
@@ -24,8 +25,7 @@ func (d *download) firstLink(ctx context.Context) error {
 	return d.setLink(d.Link)
 }
 
-// relinkIfNeeded fetches a new link if the store has refused the last one, or if that says itself that it has
-// expired.
+// relinkIfNeeded fetches a new link if the store has refused the last one, or if the last one has expired.
 func (d *download) relinkIfNeeded(ctx context.Context, cause error) error {
 	var response *StoreError
 	refused := errors.As(cause, &response) && response.refusesLink()
@@ -36,6 +36,7 @@ func (d *download) relinkIfNeeded(ctx context.Context, cause error) error {
 	return d.fetchLink(ctx)
 }
 
+// fetchLink sets the link that the source returns.
 func (d *download) fetchLink(ctx context.Context) error {
 	link, err := d.source(ctx)
 	if err != nil {
@@ -44,6 +45,7 @@ func (d *download) fetchLink(ctx context.Context) error {
 	return d.setLink(link)
 }
 
+// setLink sets the link. It returns an error if the link is not allowed.
 func (d *download) setLink(link *url.URL) error {
 	if fault := d.LinkFault(link); fault != "" {
 		return &Error{Cause: fmt.Errorf("%w: %s", ErrMalformed, fault)}
@@ -53,7 +55,7 @@ func (d *download) setLink(link *url.URL) error {
 	return nil
 }
 
-// LinkFault says why a link is not allowed; it returns "" for one that is.
+// LinkFault returns why a link is not allowed, or "" if it is allowed.
 func (c *Config) LinkFault(link *url.URL) string {
 	host := link.Hostname()
 	switch {
@@ -70,7 +72,7 @@ func (c *Config) LinkFault(link *url.URL) string {
 	return ""
 }
 
-// isLocal reports whether host is a name or an address of this machine, which depends on no lookup.
+// isLocal reports whether host is a name or an address of this machine on every machine. It looks nothing up.
 func isLocal(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
@@ -82,9 +84,9 @@ func isLocal(host string) bool {
 	return err == nil && (addr.IsLoopback() || addr.IsUnspecified())
 }
 
-// checkRedirect allows few redirects, and each only to what may be a link.
+// checkRedirect allows up to maxRedirects redirects, each to an allowed link and none out of https.
 func (d *download) checkRedirect(req *http.Request, via []*http.Request) error {
-	// net/http names the link that it comes from, and with it the key to the file.
+	// net/http sends the link as Referer, which is the key to the file.
 	req.Header.Del("Referer")
 	d.keys.add(req.URL)
 	d.wire.redirected()
@@ -99,7 +101,7 @@ func (d *download) checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// isExpired reports whether a link says itself that it has expired: with Expires, in seconds since 1970, or with
+// isExpired reports whether a link has expired according to its own parameters: Expires, in seconds since 1970, or
 // X-Amz-Date and X-Amz-Expires, in seconds from that date.
 func isExpired(link *url.URL, now time.Time) bool {
 	query := link.Query()

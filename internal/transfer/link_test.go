@@ -94,7 +94,7 @@ func TestIsExpired(t *testing.T) {
 	}
 }
 
-// Each row is a store and the links of a source, the last of them for ever; and how many links are fetched.
+// Each row has the responses of a store, and the links of a source, whose last link is returned again and again.
 func TestNewLinks(t *testing.T) {
 	expired := "?Expires=1"
 	tests := []struct {
@@ -112,6 +112,7 @@ func TestNewLinks(t *testing.T) {
 		{"refused", "", []string{"/1", "/2"}, []*http.Response{respond(403, ""), respond(200, body)}, []string{"/1", "/2"}, false},
 		{"refused twice", "", []string{"/1", "/2"}, []*http.Response{respond(403, ""), respond(401, "")}, []string{"/1", "/2"}, true},
 		{"gone", "", []string{"/1", "/2"}, []*http.Response{respond(410, ""), respond(200, body)}, []string{"/1", "/2"}, false},
+		{"signed with keys that have expired", "", []string{"/1", "/2"}, []*http.Response{respond(400, "<Error><Code>ExpiredToken</Code></Error>"), respond(200, body)}, []string{"/1", "/2"}, false},
 		{"not found", "", []string{"/1"}, []*http.Response{respond(404, "")}, []string{"/1"}, true},
 		{"refused, busy, refused", "", []string{"/1", "/2"}, []*http.Response{respond(403, ""), respond(503, ""), respond(403, "")}, []string{"/1", "/2", "/2"}, true},
 		{"refused again after progress", "", []string{"/1", "/2", "/3"}, []*http.Response{

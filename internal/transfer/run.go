@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// enoughProgress is how many bytes an attempt must bring so that the next one follows without delay.
+	// enoughProgress is how many bytes an attempt must bring for the next one to follow without delay.
 	enoughProgress = 64 << 10
-	// maxRetryAfter is the longest delay that a store may ask for. A copy ends if it asks for more.
+	// maxRetryAfter is the longest delay that a store may ask for. The copy fails if it asks for more.
 	maxRetryAfter = 10 * time.Minute
 	// reportInterval is the shortest time between two reports of progress.
 	reportInterval = 100 * time.Millisecond
@@ -31,23 +31,23 @@ type download struct {
 
 	link *url.URL
 	keys keys
-	// relinked reports whether a link was fetched because one was refused, and no byte has come since.
+	// relinked reports whether no byte has come since a link was refused and a new one was fetched.
 	relinked bool
 	attempts int
 	restarts int
 	status   int // of the last attempt's response; 0 for none
 	wire     *wire
 
-	// What is known of the file that was begun. See forget.
+	// forget resets these.
 
 	written int64
 	total   int64  // -1 if it is unknown
 	etag    string // strong; empty if the file cannot be resumed
-	// received is the time that the written bytes took.
+	// received is how long the store took to send the written bytes.
 	received time.Duration
-	// sum runs over what is written if the store announced wantMD5.
+	// sum is the MD5 of the written bytes. It is nil if the store announced none.
 	sum     hash.Hash
-	wantMD5 string
+	wantMD5 string // in base64
 
 	reportedAt time.Time
 	buffer     []byte
@@ -104,7 +104,7 @@ func (d *download) run(ctx context.Context) error {
 func (d *download) mayRetry(err error) bool {
 	var response *StoreError
 	switch {
-	case errors.As(err, new(*startOver)), errors.Is(err, errRepeated):
+	case errors.As(err, new(*startOver)), errors.As(err, new(bodyError)), errors.Is(err, errRepeated):
 		return true
 	case errors.As(err, &response):
 		return response.isTransient() || response.refusesLink() && !d.relinked
@@ -114,17 +114,16 @@ func (d *download) mayRetry(err error) bool {
 	return retry.IsTransient(err)
 }
 
-// startOver is the error of an attempt whose response is not about the file that was begun, or does not prove
-// that it is.
+// startOver is the error of an attempt whose response does not prove that the file is still the same.
 type startOver struct{ error }
 
 func (e *startOver) Unwrap() error { return e.error }
 
-// noResume says why a copy that broke was given up.
+// noResume is the note of a copy that cannot be resumed.
 const noResume = "the store gives no strong ETag, so the rest of the file cannot be told from another's"
 
-// startOverIfNeeded drops what is written if the rest cannot be proved to belong to it. It returns an error if it
-// has to, and cannot.
+// startOverIfNeeded drops what is written if the rest cannot be proved to belong to it. It returns an error if the
+// sink cannot be restarted, or if the file was begun MaxAttempts times.
 func (d *download) startOverIfNeeded(cause error) error {
 	note := ""
 	switch {
@@ -148,11 +147,14 @@ func (d *download) startOverIfNeeded(cause error) error {
 	return nil
 }
 
-// delay waits before the next attempt. It returns an error if that would be too long.
+// delay waits before the next attempt. It returns an error at once if the delay is too long.
 func (d *download) delay(ctx context.Context, backoff *retry.Backoff, brought int64, cause error) error {
-	delay, retryAfter := d.delayAfter(cause, brought, backoff)
-	if retryAfter > maxRetryAfter || !retry.Fits(ctx, delay) {
-		return &Error{Cause: cause}
+	delay, retryAfter := delayAfter(cause, brought, backoff)
+	switch {
+	case retryAfter > maxRetryAfter:
+		return &Error{Cause: cause, Note: fmt.Sprintf("the store asks for a delay of over %v", maxRetryAfter)}
+	case !retry.Fits(ctx, delay):
+		return &Error{Cause: cause, Note: "the deadline is before the next attempt"}
 	}
 	d.Logger.LogAttrs(ctx, slog.LevelWarn, "cdn: retry",
 		slog.Int("attempt", d.attempts),
@@ -164,9 +166,9 @@ func (d *download) delay(ctx context.Context, backoff *retry.Backoff, brought in
 	return nil
 }
 
-// delayAfter returns how long to wait, and how much of that the store has asked for. There is no delay after an
-// attempt that brought much, after a link was refused, and before the file is begun again.
-func (d *download) delayAfter(cause error, brought int64, backoff *retry.Backoff) (delay, retryAfter time.Duration) {
+// delayAfter returns how long to wait, and how much of that the store asks for. There is no delay after an attempt
+// with enough progress, after a link was refused, and before the file is started over.
+func delayAfter(cause error, brought int64, backoff *retry.Backoff) (delay, retryAfter time.Duration) {
 	var response *StoreError
 	refused := errors.As(cause, &response)
 	switch {
@@ -181,7 +183,7 @@ func (d *download) delayAfter(cause error, brought int64, backoff *retry.Backoff
 	return backoff.Next(), 0
 }
 
-// endOf returns the error for a context that has ended: its own error and the cause that was given with it.
+// endOf returns the error for a context that has ended, which wraps the context's error and its cause.
 func endOf(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if errors.Is(cause, err) {

@@ -269,23 +269,23 @@ func TestDelays(t *testing.T) {
 		responses   []*http.Response
 		deadline    time.Duration // 0 for none
 		least, most time.Duration
-		err         bool
+		err         string // "" for none
 	}{
-		{"Retry-After", []*http.Response{busy("17"), respond(200, body)}, 0, 17 * second, 19 * second, false},
-		{"the longest Retry-After", []*http.Response{busy("600"), respond(200, body)}, 0, 600 * second, 602 * second, false},
-		{"too long a Retry-After", []*http.Response{busy("601")}, 0, 0, 0, true},
-		{"Retry-After behind the deadline", []*http.Response{busy("17")}, 17 * second, 0, 0, true},
-		{"Retry-After before the deadline", []*http.Response{busy("17"), respond(200, body)}, 20 * second, 17 * second, 19 * second, false},
-		{"Retry-After of 0", []*http.Response{busy("0"), respond(200, body)}, 0, 1, 2 * second, false},
-		{"backoff", []*http.Response{busy(""), busy(""), busy(""), respond(200, body)}, 0, 1, (2 + 4 + 8) * second, false},
-		{"after little progress", []*http.Response{cut(200, 10, body[:4], "ETag", strong), partOf(4)}, 0, 1, 2 * second, false},
+		{"Retry-After", []*http.Response{busy("17"), respond(200, body)}, 0, 17 * second, 19 * second, ""},
+		{"the longest Retry-After", []*http.Response{busy("600"), respond(200, body)}, 0, 600 * second, 602 * second, ""},
+		{"too long a Retry-After", []*http.Response{busy("601")}, 0, 0, 0, "status 503 (the store asks for a delay of over 10m0s)"},
+		{"Retry-After behind the deadline", []*http.Response{busy("17")}, 17 * second, 0, 0, "status 503 (the deadline is before the next attempt)"},
+		{"Retry-After before the deadline", []*http.Response{busy("17"), respond(200, body)}, 20 * second, 17 * second, 19 * second, ""},
+		{"Retry-After of 0", []*http.Response{busy("0"), respond(200, body)}, 0, 1, 2 * second, ""},
+		{"backoff", []*http.Response{busy(""), busy(""), busy(""), respond(200, body)}, 0, 1, (2 + 4 + 8) * second, ""},
+		{"after little progress", []*http.Response{cut(200, 10, body[:4], "ETag", strong), partOf(4)}, 0, 1, 2 * second, ""},
 		{"none after much progress", []*http.Response{
 			cut(200, len(large)+1, large, "ETag", strong),
 			respond(206, "x", "ETag", strong, "Content-Range", "bytes 65536-65536/65537"),
-		}, 0, 0, 0, false},
-		{"none before the file is begun again", []*http.Response{cut(200, len(large)+1, large, "ETag", strong), respond(412, ""), respond(200, body)}, 0, 0, 0, false},
-		{"none after a link was refused", []*http.Response{respond(403, ""), respond(200, body)}, 0, 0, 0, false},
-		{"Retry-After with a refused link", []*http.Response{respond(403, "", "Retry-After", "5"), respond(200, body)}, 0, 5 * second, 7 * second, false},
+		}, 0, 0, 0, ""},
+		{"none before the file is begun again", []*http.Response{cut(200, len(large)+1, large, "ETag", strong), respond(412, ""), respond(200, body)}, 0, 0, 0, ""},
+		{"none after a link was refused", []*http.Response{respond(403, ""), respond(200, body)}, 0, 0, 0, ""},
+		{"Retry-After with a refused link", []*http.Response{respond(403, "", "Retry-After", "5"), respond(200, body)}, 0, 5 * second, 7 * second, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -301,7 +301,11 @@ func TestDelays(t *testing.T) {
 				config.MinBackoff, config.MaxBackoff = 2*second, 20*second
 				var err error
 				duration := took(func() { _, err = Copy(ctx, config, sourceOf(storeLink), &memory{}) })
-				assert.Equal(t, test.err, err != nil, "%v", err)
+				if test.err == "" {
+					require.NoError(t, err)
+				} else {
+					require.ErrorContains(t, err, test.err)
+				}
 				assert.GreaterOrEqual(t, duration, test.least)
 				assert.LessOrEqual(t, duration, test.most)
 			})

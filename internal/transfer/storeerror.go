@@ -13,7 +13,7 @@ import (
 	"example.com/huaweicloud/cdn/internal/retry"
 )
 
-// StoreError is a response of the store that is not the file. Its texts are excerpts without the keys in links.
+// StoreError is a response of the store that is not the file. Its texts are excerpts without secrets of links.
 type StoreError struct {
 	StatusCode int
 	// Code and Message are the store's; empty if it sent none.
@@ -37,28 +37,30 @@ func (e *StoreError) Error() string {
 	return text
 }
 
-// isTransient reports whether the store may respond otherwise to the same request later.
+// isTransient reports whether the same request may succeed later.
 func (e *StoreError) isTransient() bool {
 	return e.Code == "SlowDown" || e.Code == "ServiceUnavailable" || retry.IsTransientStatus(e.StatusCode)
 }
 
-// refusesLink reports whether the store refuses the link, so that a new one may help.
+// refusesLink reports whether the store refuses the link, so that a new link may help. Stores with the API of S3 send
+// ExpiredToken with status 400 if the temporary credentials that signed the link have expired.
 func (e *StoreError) refusesLink() bool {
 	switch e.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusGone:
 		return !e.isTransient()
 	}
-	return false
+	return e.Code == "ExpiredToken"
 }
 
 const (
 	// maxErrorBody is how much of an error's body is read, in bytes.
 	maxErrorBody = 64 << 10
-	maxID        = 128 // bytes kept of an id
+	// maxID is how much of an id is kept, in bytes.
+	maxID = 128
 )
 
-// storeError returns the error for a response. Of a body that is not the XML of an object store, nothing is shown.
-// The whole body has the time of one silence.
+// storeError returns the error for a response. A body that is not the XML of an object store is not shown. The
+// limit of silence is that of the whole body.
 func (d *download) storeError(resp *http.Response, silence *silence) *StoreError {
 	silence.timer.Reset(silence.limit)
 	defer silence.timer.Stop()
@@ -77,7 +79,7 @@ func (d *download) storeError(resp *http.Response, silence *silence) *StoreError
 	}
 }
 
-// errorBody is the XML with which an object store reports an error.
+// errorBody is the XML of an object store's error.
 type errorBody struct {
 	Code      string
 	Message   string

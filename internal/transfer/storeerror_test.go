@@ -75,6 +75,7 @@ func TestStoreErrorKinds(t *testing.T) {
 		{403, "InvalidAccessKeyId", false, true},
 		{403, "", false, true},
 		{410, "", false, true},
+		{400, "ExpiredToken", false, true},
 		{404, "NoSuchKey", false, false},
 	}
 	for _, test := range tests {

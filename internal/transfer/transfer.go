@@ -1,5 +1,5 @@
-// Package transfer copies a file from an object store: resumed only if the rest provably belongs to what is there,
-// started over otherwise, and complete only if the store says so. It knows nothing of export tasks.
+// Package transfer copies a file from an object store. A copy that breaks is resumed only if the rest provably belongs
+// to what is written, and started over otherwise. The package knows nothing of export tasks.
 package transfer
 
 import (
@@ -12,22 +12,22 @@ import (
 	"time"
 )
 
-// ErrMalformed is wrapped by errors about a link that is not allowed, and about a response that is not a file or a
-// part of the file that was begun.
+// ErrMalformed is wrapped by errors about a link that is not allowed, and about a response that is neither the file
+// nor the part of it that was asked for.
 var ErrMalformed = errors.New("malformed response")
 
-// Config sets up [Copy]. All fields but Link and Report are needed.
+// Config sets up [Copy]. Client, Logger, MaxAttempts, the delays and AttemptTimeout are required.
 type Config struct {
-	// Client has the transport and the timeout of each attempt. Its cookies and its rules for redirects do not
-	// count.
+	// Client has the transport and the timeout of each attempt. Its cookies and its rules for redirects are not
+	// used.
 	Client    *http.Client
 	UserAgent string
 	Logger    *slog.Logger
-	// MaxAttempts is how many attempts in a row may bring no byte, and how often the file may be begun.
+	// MaxAttempts is how many attempts in a row may bring no byte, and how many times the file may be begun.
 	MaxAttempts int
 	// MinBackoff and MaxBackoff bound the delay between two attempts.
 	MinBackoff, MaxBackoff time.Duration
-	// AttemptTimeout is how long the store may bring nothing.
+	// AttemptTimeout is how long the store may send nothing.
 	AttemptTimeout time.Duration
 	// Loopback allows links to this machine, also without encryption.
 	Loopback bool
@@ -35,10 +35,10 @@ type Config struct {
 	OnRequest func(Request)
 	// InsecureHTTP allows links without encryption to any other machine.
 	InsecureHTTP bool
-	// Link is the first link; nil for the source's. The source is asked if Link is refused or expired.
+	// Link is the first link. The source is called if Link is nil, refused or expired.
 	Link *url.URL
 	// Report is called at most 10 times a second, and at the end of a copy that succeeds. total is -1 if it is
-	// unknown. nil is for no reports.
+	// unknown. Report may be nil.
 	Report func(written, total int64)
 }
 
@@ -46,10 +46,10 @@ type Config struct {
 // errors unchanged.
 type Source func(ctx context.Context) (*url.URL, error)
 
-// Sink takes the bytes of a file. [Copy] returns its errors unchanged, or wrapped in an [*Error].
+// Sink receives the bytes of a file. [Copy] returns its errors unchanged, or wrapped in an [*Error].
 type Sink interface {
 	io.Writer
-	// Restart drops what was written. The error is [errors.ErrUnsupported] if that cannot be done.
+	// Restart drops what was written. The error is [errors.ErrUnsupported] if the sink cannot do that.
 	Restart() error
 }
 
@@ -59,8 +59,8 @@ type Writer struct{ io.Writer }
 // Restart returns [errors.ErrUnsupported].
 func (Writer) Restart() error { return errors.ErrUnsupported }
 
-// Copy copies the file of source to sink in constant memory, and returns how many bytes sink has of it. An error
-// that is not the source's or the context's is an [*Error].
+// Copy copies the file of source to sink in constant memory, and returns how many bytes of it are in sink. The length
+// is not limited. An error that is not the source's or the context's is an [*Error].
 func Copy(ctx context.Context, config Config, source Source, sink Sink) (int64, error) {
 	d := &download{Config: config, source: source, sink: sink}
 	d.client = http.Client{Transport: config.Client.Transport, Timeout: config.Client.Timeout, CheckRedirect: d.checkRedirect}
@@ -100,7 +100,7 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Ended, e.Cause}
 }
 
-// sinkError is an error of the sink, which no other attempt would mend.
+// sinkError is an error of the sink. Another attempt would not help.
 type sinkError struct{ error }
 
 func (e sinkError) Unwrap() error { return e.error }
