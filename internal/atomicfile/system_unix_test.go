@@ -4,9 +4,11 @@ package atomicfile
 
 import (
 	"bufio"
+	"context"
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -26,20 +28,23 @@ func modeOf(t *testing.T, path string) fs.FileMode {
 
 func TestMode(t *testing.T) {
 	tests := []struct {
-		name string
-		old  fs.FileMode // 0 for no file
-		want fs.FileMode
+		name  string
+		umask int
+		old   fs.FileMode // 0 for no file
+		want  fs.FileMode
 	}{
-		{"new", 0, 0o644},
-		{"private", 0o600, 0o600},
-		{"more than the umask gives", 0o666, 0o666},
-		{"read-only", 0o444, 0o444},
-		{"executable", 0o755, 0o755},
-		{"no special bits", 0o755 | fs.ModeSetuid, 0o755},
+		{"new", 0o022, 0, 0o644},
+		{"new, umask of a group", 0o002, 0, 0o664},
+		{"new, private umask", 0o077, 0, 0o600},
+		{"private", 0o022, 0o600, 0o600},
+		{"more than the umask gives", 0o022, 0o666, 0o666},
+		{"read-only", 0o022, 0o444, 0o444},
+		{"executable", 0o022, 0o755, 0o755},
+		{"no special bits", 0o022, 0o755 | fs.ModeSetuid, 0o755},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			defer syscall.Umask(syscall.Umask(0o022))
+			defer syscall.Umask(syscall.Umask(test.umask))
 			path := filepath.Join(t.TempDir(), "report")
 			if test.old != 0 {
 				require.NoError(t, os.WriteFile(path, nil, 0o600))
@@ -122,6 +127,32 @@ func TestCreate_read_only_folder(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte("old"), 0o600))
 	require.NoError(t, os.Chmod(folder, 0o555))
 	require.Error(t, asUser(t, "write", path, unprivileged))
+	assert.Equal(t, "old", contentOf(t, path))
+	assert.Equal(t, []string{"report"}, namesIn(t, folder))
+}
+
+func init() {
+	// A limit on the size of files fails writes as a full disk does: after some bytes.
+	helpers["write over a limit"] = func(path string) error {
+		signal.Ignore(syscall.SIGXFSZ)
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 2, Max: 2}); err != nil {
+			return nil
+		}
+		f, err := Create(context.Background(), path)
+		if err != nil {
+			return err
+		}
+		defer f.Discard()
+		_, err = f.Write([]byte("new"))
+		return err
+	}
+}
+
+func TestWrite_disk_full(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "report")
+	require.NoError(t, os.WriteFile(path, []byte("old"), 0o600))
+	require.Error(t, inProcess(t, "write over a limit", path).Run())
 	assert.Equal(t, "old", contentOf(t, path))
 	assert.Equal(t, []string{"report"}, namesIn(t, folder))
 }
