@@ -79,11 +79,11 @@ func TestDownloadEndsWithItsContext(t *testing.T) {
 	assert.Empty(t, filesIn(t, folder))
 }
 
-// A context that ends in a pause that the store has asked for is the error, and what the store said.
+// The error wraps that of the context and the last response of the store.
 func TestDownloadThatIsCancelledInAPause(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	// The pause is announced before it begins.
+	// The delay is logged before it begins.
 	logger := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
 		cancel()
 		return len(p), nil
@@ -94,12 +94,12 @@ func TestDownloadThatIsCancelledInAPause(t *testing.T) {
 	}, cdn.WithLogger(logger))
 	_, err := client.Download(ctx, id, io.Discard)
 	require.ErrorIs(t, err, context.Canceled)
-	var answer *cdn.APIError
-	require.ErrorAs(t, err, &answer)
-	assert.Equal(t, 5*time.Minute, answer.RetryAfter)
+	var response *cdn.APIError
+	require.ErrorAs(t, err, &response)
+	assert.Equal(t, 5*time.Minute, response.RetryAfter)
 }
 
-// net/http quotes a Location that it cannot read, and a transport may quote the link.
+// net/http quotes a Location that it cannot parse, and a transport may quote the link.
 func TestErrorsOfNetHTTPShowNoKeyToAFile(t *testing.T) {
 	for _, location := range []string{"/100%.csv?Signature=s3cret", "https://u:s3cret@host/%zz"} {
 		client, id := storeOf(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -107,15 +107,15 @@ func TestErrorsOfNetHTTPShowNoKeyToAFile(t *testing.T) {
 			w.WriteHeader(http.StatusFound)
 		})
 		_, err := client.Download(t.Context(), id, io.Discard)
-		var answer *cdn.APIError
-		require.ErrorAs(t, err, &answer, location)
-		assert.Equal(t, http.StatusFound, answer.StatusCode)
+		var response *cdn.APIError
+		require.ErrorAs(t, err, &response, location)
+		assert.Equal(t, http.StatusFound, response.StatusCode)
 		assert.NotContains(t, err.Error(), "s3cret")
 
 		srv, client := newServer(t)
 		srv.Inject(cdntest.Fault{Status: http.StatusFound, Header: http.Header{"Location": {location}}})
 		_, err = client.ListExportTasks(t.Context(), nil)
-		require.ErrorAs(t, err, &answer, location)
+		require.ErrorAs(t, err, &response, location)
 		assert.NotContains(t, err.Error(), "s3cret")
 	}
 
@@ -128,10 +128,10 @@ func TestErrorsOfNetHTTPShowNoKeyToAFile(t *testing.T) {
 	assert.NotContains(t, err.Error(), "s3cret")
 }
 
-// What the store or the way to it says may quote the link, or one that it redirected to.
+// The store or a proxy may quote the link, or the link of a redirect.
 func TestErrorsOfTheStoreShowNoKeyToAFile(t *testing.T) {
 	const link = "HTTPS://other.example/g?Signature=s3cret"
-	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
+	for name, respond := range map[string]func(*http.Request) (*http.Response, error){
 		"message": func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 404, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("<Error><Code>" + link + "</Code><Message>no " + link + "</Message></Error>"))}, nil
 		},
@@ -151,7 +151,7 @@ func TestErrorsOfTheStoreShowNoKeyToAFile(t *testing.T) {
 			task := srv.AddTask(cdn.ExportTask{Status: cdn.ExportTaskSuccess, DownloadLink: "https://store.example/f"}, nil)
 			var log bytes.Buffer
 			client := srv.NewClient(
-				cdn.WithHTTPClient(&http.Client{Transport: storeTransport(answer)}),
+				cdn.WithHTTPClient(&http.Client{Transport: storeTransport(respond)}),
 				cdn.WithRetryPolicy(cdn.RetryPolicy{MaxAttempts: 1}),
 				cdn.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 			)
@@ -162,7 +162,7 @@ func TestErrorsOfTheStoreShowNoKeyToAFile(t *testing.T) {
 	}
 }
 
-// storeTransport answers for all hosts but loopback ones.
+// storeTransport responds for all hosts but loopback ones.
 type storeTransport func(*http.Request) (*http.Response, error)
 
 func (s storeTransport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -176,7 +176,7 @@ type failingReader struct{ why string }
 
 func (r failingReader) Read([]byte) (int, error) { return 0, errors.New("read " + r.why) }
 
-// quoting is a transport that does not reach the store and says so at length.
+// quoting is a transport that does not reach the store and quotes the link.
 type quoting struct{}
 
 func (quoting) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -190,8 +190,8 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// Each row is an end of a download and what the error of the public methods is. It is the table that the comment
-// of ofTransfer promises.
+// Each row is an end of a download and the error of the public methods. It has each line of the comment of
+// ofTransfer.
 func TestErrorsOfDownloads(t *testing.T) {
 	full := errors.New("disk full")
 	tests := []struct {
@@ -273,7 +273,7 @@ func TestErrorsOfDownloads(t *testing.T) {
 	}
 }
 
-// A file that is older than a week is likely gone, and the error says so.
+// The error says so if the file is older than a week.
 func TestDownloadOfAnOldTask(t *testing.T) {
 	const day = 24 * time.Hour
 	tests := []struct {
@@ -308,7 +308,7 @@ func TestDownloadOfAnOldTask(t *testing.T) {
 	}
 }
 
-// What names a request to the vendor's support is in the error.
+// The error has the ids that the vendor's support asks for.
 func TestDownloadKeepsTheStoresIDs(t *testing.T) {
 	client, id := storeOf(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Obs-Request-Id", "request-1")

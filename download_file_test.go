@@ -67,7 +67,7 @@ func TestDownloadFile_invalid_arguments_before_any_IO(t *testing.T) {
 
 func TestDownloadFilePermissionsAndLinks(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		return // it has neither in this form
+		return // permissions and links differ there
 	}
 	srv, client := newServer(t)
 	id := srv.AddTask(cdn.ExportTask{}, []byte("new")).TaskID
@@ -109,10 +109,10 @@ func TestDownloadFileLeavesNothingBehindAPanic(t *testing.T) {
 	assert.Empty(t, filesIn(t, folder))
 }
 
-// What a killed download has left is removed by the next one to the same path.
+// A temporary file that a killed download has left is removed by the next download to the same path.
 func TestDownloadFileRemovesWhatAKilledOneLeft(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		return // it waits for a minute, so that a file that is being renamed is not removed
+		return // there a temporary file is removed only after a minute
 	}
 	srv, client := newServer(t)
 	id := srv.AddTask(cdn.ExportTask{}, []byte("new")).TaskID
@@ -128,7 +128,7 @@ func TestDownloadFileRemovesWhatAKilledOneLeft(t *testing.T) {
 	assert.Equal(t, []string{".other.ABCDEFGH27.part", "report"}, filesIn(t, folder))
 }
 
-// A file that is not there yet is private until it is complete, and a link that dangles leads to it.
+// A new file is private until it is complete, also if a dangling link leads to it.
 func TestDownloadFileIsPrivateUntilComplete(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return
@@ -153,7 +153,7 @@ func TestDownloadFileIsPrivateUntilComplete(t *testing.T) {
 	assert.Equal(t, "new", string(content))
 }
 
-// What is not a regular file is written to: a program's own output, which may be a log that goes on.
+// A program's own output is written to, not replaced.
 func TestDownloadFileToStandardOutput(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return
@@ -180,5 +180,5 @@ func TestDownloadFileToStandardOutput(t *testing.T) {
 	content, err := os.ReadFile(log.Name())
 	require.NoError(t, err)
 	assert.Regexp(t, "^before\ncontent\n", string(content))
-	assert.Contains(t, string(content), "PASS", "what the program says later comes after it")
+	assert.Contains(t, string(content), "PASS", "later output comes after it")
 }

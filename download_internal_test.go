@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A link that comes with a finished task is used as it is, and a fault of it is the service's.
+// The link of a finished task is used unchanged. A fault of it is the service's, not the caller's.
 func TestDownloadWithTheLinkOfATask(t *testing.T) {
 	requests := 0
 	client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {

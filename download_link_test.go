@@ -21,7 +21,7 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// A link that has expired is fetched anew from the service.
+// A link that has expired is replaced by a new one from the service.
 func TestDownloadWithAnExpiredLink(t *testing.T) {
 	content := randomBytes(1000)
 	now := atomic.Int64{}
@@ -33,7 +33,7 @@ func TestDownloadWithAnExpiredLink(t *testing.T) {
 	id := srv.AddTask(cdn.ExportTask{}, content).TaskID
 	client := srv.NewClient(quickRetries)
 	defer client.CloseIdleConnections()
-	// Between the service's answer and the store's, the link expires once.
+	// The link expires once, after the service's response and before the store's.
 	expired := false
 	srv.Inject(cdntest.Fault{Times: -1, Match: func(r *http.Request) bool {
 		if strings.HasPrefix(r.URL.Path, "/files/") && !expired {
@@ -55,7 +55,7 @@ func TestDownloadWithAnExpiredLink(t *testing.T) {
 	assert.Equal(t, 2, gets)
 }
 
-// linkStore is a store whose links are good by their path only: those of refused get a 403.
+// linkStore is a store that responds with 403 to the paths in refused.
 func linkStore(t *testing.T, content []byte, refused ...string) (url string, paths *[]string) {
 	t.Helper()
 	paths = &[]string{}
@@ -124,7 +124,7 @@ func TestDownloadWithLinkRefusesBadLinks(t *testing.T) {
 	assert.Empty(t, srv.Requests())
 }
 
-// A link that is refused is fetched anew once, and not for ever.
+// A link that is refused is replaced once.
 func TestDownloadWithALinkThatIsRefusedAgain(t *testing.T) {
 	url, paths := linkStore(t, nil, "/report")
 	srv, client := newServer(t)
@@ -137,7 +137,7 @@ func TestDownloadWithALinkThatIsRefusedAgain(t *testing.T) {
 	assert.Len(t, srv.Requests(), 2)
 }
 
-// A service elsewhere must not make the client call what only this machine reaches.
+// A service on another machine must not make the client call a server that only this machine reaches.
 func TestDownloadOfALinkToThisMachine(t *testing.T) {
 	reached := false
 	local := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
@@ -163,7 +163,7 @@ func TestDownloadOfALinkToThisMachine(t *testing.T) {
 	assert.NotContains(t, err.Error(), "s3cret")
 }
 
-// A link that is encrypted does not lead to a place that is not, not even on this machine.
+// A link with https is not redirected to http, not even on this machine.
 func TestDownloadIsNotRedirectedOutOfHTTPS(t *testing.T) {
 	reached := false
 	local := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))

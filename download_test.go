@@ -27,7 +27,7 @@ import (
 // quickRetries keeps tests from waiting.
 var quickRetries = cdn.WithRetryPolicy(cdn.RetryPolicy{MinBackoff: time.Nanosecond, MaxBackoff: time.Nanosecond})
 
-// noContext is what a caller passes who forgets to make a context.
+// noContext is a nil context.
 var noContext context.Context
 
 func randomBytes(n int) []byte {
@@ -50,7 +50,7 @@ func storeOf(t *testing.T, handler http.HandlerFunc, opts ...cdn.Option) (*cdn.C
 	return client, task.TaskID
 }
 
-// download runs Download and DownloadFile, which must come to the same.
+// download runs Download and DownloadFile, which must have the same outcome.
 func download(t *testing.T, client *cdn.CdnClient, id string) ([]byte, error) {
 	t.Helper()
 	var b bytes.Buffer
@@ -98,7 +98,7 @@ func TestDownload(t *testing.T) {
 	}
 }
 
-// The store refuses what carries a signature of the API's; beside that, nothing of ours goes there.
+// The store refuses requests that carry a signature of the API's.
 func TestDownloadSendsNothingOfTheAPIsToTheStore(t *testing.T) {
 	var seen http.Header
 	client, id := storeOf(t, func(w http.ResponseWriter, r *http.Request) {
@@ -164,7 +164,7 @@ func TestDownloadRefusesBadArguments(t *testing.T) {
 	assert.Empty(t, srv.Requests(), "nothing was sent")
 }
 
-// A connection that is cut again and again costs nothing but what was under way.
+// Each byte is requested once, but for those in flight when the connection is cut.
 func TestDownloadThatIsCutArrives(t *testing.T) {
 	const size, piece = 64 << 20, 400 << 10
 	content := randomBytes(size)
@@ -180,12 +180,12 @@ func TestDownloadThatIsCutArrives(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, int64(size), n)
 	assert.True(t, bytes.Equal(content, b.Bytes()))
-	// A cut may lose what is still on the way.
+	// A cut may lose bytes in flight.
 	assert.GreaterOrEqual(t, requests.Load(), int64(size/piece))
 	assert.Less(t, requests.Load(), int64(2*size/piece))
 }
 
-// cutWriter aborts the answer after some bytes of body.
+// cutWriter aborts the response after some bytes of body.
 type cutWriter struct {
 	http.ResponseWriter
 	left int
@@ -201,12 +201,12 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// cutOnce is a store that cuts its first answer after half of the content and goes on as then says.
-func cutOnce(content []byte, header http.Header, then func(w http.ResponseWriter, r *http.Request, answer int)) http.HandlerFunc {
-	answers := 0
+// cutOnce is a store that cuts its first response after half of the content. then sends the other responses.
+func cutOnce(content []byte, header http.Header, then func(w http.ResponseWriter, r *http.Request, number int)) http.HandlerFunc {
+	number := 0
 	return func(w http.ResponseWriter, r *http.Request) {
-		answers++
-		if answers == 1 {
+		number++
+		if number == 1 {
 			for name, values := range header {
 				w.Header()[name] = values
 			}
@@ -215,7 +215,7 @@ func cutOnce(content []byte, header http.Header, then func(w http.ResponseWriter
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		}
-		then(w, r, answers)
+		then(w, r, number)
 	}
 }
 
@@ -240,7 +240,7 @@ func TestDownloadReportsProgress(t *testing.T) {
 	require.Error(t, err)
 }
 
-// What the store does is logged as what the service does is, and the key to the file is not.
+// Requests to the store are logged as those to the service are. No secret is logged.
 func TestDownloadIsLogged(t *testing.T) {
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))

@@ -24,7 +24,7 @@ func failing(body string, err error) *http.Response {
 }
 
 // The errors of a body that has begun are transient.
-func TestBodyFails(t *testing.T) {
+func TestCopy_body_fails(t *testing.T) {
 	for name, err := range map[string]error{
 		"EOF that is wrapped": fmt.Errorf("connection lost: %w", io.EOF),
 		"unknown":             errors.New("bad record MAC"),
@@ -46,7 +46,7 @@ func TestBodyFails(t *testing.T) {
 }
 
 // A writer that breaks the rules of io.Writer fails the copy: what it has written is not known.
-func TestWriterReturnsWrongCount(t *testing.T) {
+func TestCopy_sink_returns_impossible_count(t *testing.T) {
 	for name, count := range map[string]int{"negative": -1, "more than given": 5} {
 		t.Run(name, func(t *testing.T) {
 			store, requests := script(t, cut(200, 10, body[:4], "ETag", strong))
@@ -73,7 +73,7 @@ func TestContentMD5_ignored_in_FIPS_mode(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestHeaderTwice(t *testing.T) {
+func TestCopy_header_twice(t *testing.T) {
 	tests := []struct {
 		name      string
 		responses []*http.Response

@@ -21,7 +21,7 @@ const (
 	keyLink   = "https://store.example/f?" + keyQuery
 )
 
-// escapedKeys are the ways in which a text may quote the query of a link.
+// escapedKeys has the forms in which a text may quote the query of a link.
 func escapedKeys(t *testing.T) map[string]string {
 	t.Helper()
 	asJSON, err := json.Marshal("<" + signature + ">")
@@ -80,8 +80,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// Wherever a store or the way to it echoes the query of a link, the error does not show it.
-func TestErrorsShowNoKeys(t *testing.T) {
+// The error shows no secret, wherever the store or a proxy echoes the query of a link.
+func TestErrors_show_no_secret(t *testing.T) {
 	for name, text := range escapedKeys(t) {
 		inHeader := strings.ReplaceAll(text, "\n", " ")
 		var inXML strings.Builder

@@ -95,7 +95,7 @@ func TestIsExpired(t *testing.T) {
 }
 
 // Each row has the responses of a store, and the links of a source, whose last link is returned again and again.
-func TestNewLinks(t *testing.T) {
+func TestLinks(t *testing.T) {
 	expired := "?Expires=1"
 	tests := []struct {
 		name      string
@@ -151,7 +151,7 @@ func TestNewLinks(t *testing.T) {
 	}
 }
 
-func TestRefusedLinks(t *testing.T) {
+func TestLinks_not_allowed(t *testing.T) {
 	for _, link := range []string{"http://store.example/f?Signature=s3cret", "https:///f?Signature=s3cret"} {
 		store, requests := script(t)
 		config := configOf(store)
@@ -187,8 +187,8 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-// A redirect leads only to what may be a link, and not out of https.
-func TestRefusedRedirects(t *testing.T) {
+// A redirect leads only to an allowed link, and not out of https.
+func TestRedirects_not_allowed(t *testing.T) {
 	tests := []struct {
 		name, link, location string
 		config               Config
@@ -213,7 +213,7 @@ func TestRefusedRedirects(t *testing.T) {
 }
 
 // A resumed request keeps its headers through a redirect.
-func TestResumeThroughARedirect(t *testing.T) {
+func TestRedirects_keep_the_range(t *testing.T) {
 	redirect := func() *http.Response { return respond(302, "", "Location", "https://other.example/f") }
 	store, requests := script(t, redirect(), cut(200, 10, body[:4], "ETag", strong), redirect(), partOf(4))
 	var sink memory
@@ -223,8 +223,8 @@ func TestResumeThroughARedirect(t *testing.T) {
 	assert.Equal(t, []string{"bytes=4-", strong}, []string{(*requests)[3].Header.Get("Range"), (*requests)[3].Header.Get("If-Match")})
 }
 
-// net/http repeats a request by itself if a connection that was kept breaks. Here each repetition is an attempt.
-func TestRepeatedRequestsAreAttempts(t *testing.T) {
+// net/http repeats a request by itself if an idle connection breaks. Each repetition is an attempt.
+func TestWire_repeated_request_is_an_attempt(t *testing.T) {
 	requests := 0
 	server, config := newServer(t, false, func(w http.ResponseWriter, _ *http.Request) {
 		requests++
@@ -245,8 +245,7 @@ func TestRepeatedRequestsAreAttempts(t *testing.T) {
 	assert.Equal(t, 3, d.attempts)
 }
 
-// An attempt asks for few connections, however often the server closes them.
-func TestConnectionsOfAnAttempt(t *testing.T) {
+func TestWire_connections(t *testing.T) {
 	ended := 0
 	w := &wire{end: func(err error) { ended++; assert.Equal(t, errRepeated, err) }}
 	connect := func(req *http.Request) { traceOf(req).GetConn("store.example:443") }
@@ -259,7 +258,7 @@ func TestConnectionsOfAnAttempt(t *testing.T) {
 	assert.Equal(t, 1, ended)
 	w.redirected()
 	connect(req)
-	assert.Equal(t, 1, ended, "a redirect begins anew")
+	assert.Equal(t, 1, ended, "a redirect resets the count")
 	traceOf(req).WroteHeaders()
 	connect(req)
 	assert.Equal(t, 2, ended, "it is being repeated")
@@ -268,8 +267,8 @@ func TestConnectionsOfAnAttempt(t *testing.T) {
 	assert.Equal(t, 2, ended)
 }
 
-// The timeout of the user's client bounds an attempt, and is transient.
-func TestTimeoutOfTheClient(t *testing.T) {
+// The timeout of the user's client bounds an attempt and is transient.
+func TestSilence_client_timeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, requests := slowStore(func(req *http.Request, _ int) *http.Response { return slow(req, 1, 1, time.Hour) })
 		config := configOf(store)

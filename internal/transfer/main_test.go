@@ -74,7 +74,7 @@ type failingReader struct{ err error }
 
 func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
 
-// script responds to the first request with the first response, and so on. A request too many fails the test.
+// script responds to the first request with the first response, and so on. Any further request fails the test.
 func script(t *testing.T, responses ...*http.Response) (roundTripper, *[]*http.Request) {
 	t.Helper()
 	requests := &[]*http.Request{}
@@ -96,7 +96,7 @@ type memory struct {
 	restarts int
 }
 
-// Write fails if it is called for nothing.
+// Write returns an error for an empty p.
 func (m *memory) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, errEmptyWrite

@@ -27,8 +27,8 @@ func partOf(first int) *http.Response {
 	return respond(206, body[first:], "ETag", strong, "Content-Range", "bytes "+strconv.Itoa(first)+"-9/10")
 }
 
-// A download that is resumed asks for the rest of the very same file, and in no other way.
-func TestRequests(t *testing.T) {
+// A copy that is resumed requests the rest of the same file.
+func TestCopy_requests(t *testing.T) {
 	closed := 0
 	responses := []*http.Response{cut(200, 10, body[:4], "ETag", strong), partOf(4)}
 	for _, resp := range responses {
@@ -49,7 +49,7 @@ func TestRequests(t *testing.T) {
 	}, (*requests)[1].Header)
 	for _, req := range *requests {
 		assert.Equal(t, "GET "+storeLink, req.Method+" "+req.URL.String())
-		require.Error(t, req.Context().Err(), "nothing of an attempt is left")
+		require.Error(t, req.Context().Err(), "the attempt has ended")
 	}
 }
 
@@ -64,8 +64,8 @@ func (b *closingBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// Each row is a script: the responses of the store to one request after the other.
-func TestScripts(t *testing.T) {
+// Each row is a script: the response of the store to each request.
+func TestCopy(t *testing.T) {
 	busy := func() *http.Response { return respond(503, "<Error><Code>SlowDown</Code></Error>") }
 	tests := []struct {
 		name      string
@@ -75,18 +75,18 @@ func TestScripts(t *testing.T) {
 		err       string
 	}{
 		{"whole", []*http.Response{respond(200, body)}, body, 0, ""},
-		{"more than the nothing that was announced", []*http.Response{longer(respond(200, ""), body)}, "", 0, "malformed response: more than the 0 bytes that the store announced"},
+		{"more than the 0 bytes announced", []*http.Response{longer(respond(200, ""), body)}, "", 0, "malformed response: more than the 0 bytes that the store announced"},
 		{"empty", []*http.Response{respond(200, "")}, "", 0, ""},
 		{"busy, then whole", []*http.Response{busy(), respond(200, body)}, body, 0, ""},
 		{"broken before the first byte", []*http.Response{cut(200, 10, "", "ETag", strong), respond(200, "abc")}, "abc", 0, ""},
 		{"the sum of an attempt without bytes is forgotten", []*http.Response{cut(200, 10, "", "Content-MD5", "x"), respond(200, "abc")}, "abc", 0, ""},
-		{"and for a part", []*http.Response{cut(200, 10, "", "Content-MD5", "x"), partOf(0)}, body, 0, ""},
+		{"the sum of an attempt without bytes is forgotten for a part", []*http.Response{cut(200, 10, "", "Content-MD5", "x"), partOf(0)}, body, 0, ""},
 		{"only the end is lost", []*http.Response{cut(200, 10, body, "ETag", strong)}, body, 0, ""},
 		{"progress between failures", []*http.Response{
 			cut(200, 10, body[:1], "ETag", strong), busy(), busy(), busy(), cut(206, 9, body[1:2], "ETag", strong, "Content-Range", "bytes 1-9/10"), busy(), busy(), busy(), partOf(2),
 		}, body, 0, ""},
 		{"no progress", []*http.Response{busy(), busy(), busy(), busy()}, "", 0, "the store responded with status 503: SlowDown (4 attempts in a row brought nothing)"},
-		{"not the store's fault", []*http.Response{respond(404, "")}, "", 0, "the store responded with status 404"},
+		{"404", []*http.Response{respond(404, "")}, "", 0, "the store responded with status 404"},
 		{"412 for the whole file", []*http.Response{respond(412, "")}, "", 0, "the store responded with status 412"},
 		{"416 for the whole file", []*http.Response{respond(416, "")}, "", 0, "malformed response: status 416 for the whole file"},
 		{"412", []*http.Response{cut(200, 10, body[:4], "ETag", strong), respond(412, ""), respond(200, "new")}, "new", 1, ""},
@@ -102,10 +102,10 @@ func TestScripts(t *testing.T) {
 		{"another total in the 206", []*http.Response{
 			cut(200, 10, body[:4], "ETag", strong), respond(206, body[4:], "ETag", strong, "Content-Range", "bytes 4-9/11"), respond(200, "new"),
 		}, "new", 1, ""},
-		{"the 206 starts before", []*http.Response{
+		{"the 206 starts earlier", []*http.Response{
 			cut(200, 10, body[:4], "ETag", strong), respond(206, body[3:], "ETag", strong, "Content-Range", "bytes 3-9/10"),
 		}, body[:4], 0, `malformed response: asked for the bytes from 4 on, got Content-Range "bytes 3-9/10"`},
-		{"the 206 starts behind", []*http.Response{
+		{"the 206 starts later", []*http.Response{
 			cut(200, 10, body[:4], "ETag", strong), respond(206, body[5:], "ETag", strong, "Content-Range", "bytes 5-9/10"),
 		}, body[:4], 0, `malformed response: asked for the bytes from 4 on, got Content-Range "bytes 5-9/10"`},
 		{"the 206 is compressed", []*http.Response{
@@ -114,10 +114,10 @@ func TestScripts(t *testing.T) {
 		{"more than announced in the 206", []*http.Response{
 			cut(200, 10, body[:4], "ETag", strong), respond(206, body[4:]+"x", "ETag", strong, "Content-Range", "bytes 4-9/10"),
 		}, body[:4], 0, "malformed response: more than the 10 bytes that the store announced"},
-		{"a whole 206", []*http.Response{partOf(0)}, body, 0, ""},
-		{"a whole 206 that is cut", []*http.Response{cut(206, 10, body[:4], "ETag", strong, "Content-Range", "bytes 0-9/10"), partOf(4)}, body, 0, ""},
-		{"a 206 that begins later", []*http.Response{partOf(1)}, "", 0, `malformed response: asked for the bytes from 0 on, got Content-Range "bytes 1-9/10"`},
-		{"the 206 of a file whose length was unknown", []*http.Response{unknownLength(cut(200, -1, body[:4], "ETag", strong)), partOf(4)}, body, 0, ""},
+		{"206 for the whole file", []*http.Response{partOf(0)}, body, 0, ""},
+		{"206 for the whole file, cut", []*http.Response{cut(206, 10, body[:4], "ETag", strong, "Content-Range", "bytes 0-9/10"), partOf(4)}, body, 0, ""},
+		{"206 for the whole file, starts later", []*http.Response{partOf(1)}, "", 0, `malformed response: asked for the bytes from 0 on, got Content-Range "bytes 1-9/10"`},
+		{"the 206 tells the length first", []*http.Response{unknownLength(cut(200, -1, body[:4], "ETag", strong)), partOf(4)}, body, 0, ""},
 		{"the 200 repeats it", []*http.Response{cut(200, 10, body[:4], "ETag", strong), respond(200, body, "ETag", strong)}, body, 0, ""},
 		{"the 200 repeats it, and is cut while it is skipped", []*http.Response{
 			cut(200, 10, body[:4], "ETag", strong), cut(200, 10, body[:2], "ETag", strong), respond(200, body, "ETag", strong),
@@ -185,8 +185,8 @@ func uncompressed(resp *http.Response) *http.Response {
 	return resp
 }
 
-// A sink that cannot be restarted ends the download, with the reason.
-func TestNoRestart(t *testing.T) {
+// The error says why the copy was not resumed.
+func TestCopy_sink_without_restart(t *testing.T) {
 	tests := []struct {
 		name      string
 		responses []*http.Response
@@ -213,7 +213,7 @@ var errBroken = errors.New("cannot be truncated")
 
 func (*brokenSink) Restart() error { return errBroken }
 
-func TestErrorsOfTheSink(t *testing.T) {
+func TestCopy_sink_fails(t *testing.T) {
 	store, _ := script(t, cut(200, 10, body[:4]))
 	_, err := Copy(t.Context(), configOf(store), sourceOf(storeLink), &brokenSink{})
 	require.ErrorIs(t, err, errBroken)
@@ -231,7 +231,7 @@ func TestErrorsOfTheSink(t *testing.T) {
 	assert.EqualValues(t, 3, n)
 }
 
-func TestOneAttempt(t *testing.T) {
+func TestCopy_one_attempt(t *testing.T) {
 	for name, response := range map[string]*http.Response{
 		"cut": cut(200, 10, body[:4], "ETag", strong), "busy": respond(503, ""), "refused": respond(403, ""),
 	} {
@@ -248,7 +248,7 @@ func TestOneAttempt(t *testing.T) {
 	}
 }
 
-func TestPermanentFailures(t *testing.T) {
+func TestCopy_permanent_error(t *testing.T) {
 	requests := 0
 	store := roundTripper(func(*http.Request) (*http.Response, error) {
 		requests++
@@ -259,8 +259,8 @@ func TestPermanentFailures(t *testing.T) {
 	assert.Equal(t, 1, requests)
 }
 
-// The delay is what the store asks for and jitter on top, up to 10 minutes.
-func TestDelays(t *testing.T) {
+// The delay is Retry-After and jitter on top. Retry-After is at most 10 minutes.
+func TestDelay(t *testing.T) {
 	const second = time.Second
 	busy := func(retryAfter string) *http.Response { return respond(503, "", "Retry-After", retryAfter) }
 	large := strings.Repeat("x", enoughProgress)
@@ -283,7 +283,7 @@ func TestDelays(t *testing.T) {
 			cut(200, len(large)+1, large, "ETag", strong),
 			respond(206, "x", "ETag", strong, "Content-Range", "bytes 65536-65536/65537"),
 		}, 0, 0, 0, ""},
-		{"none before the file is begun again", []*http.Response{cut(200, len(large)+1, large, "ETag", strong), respond(412, ""), respond(200, body)}, 0, 0, 0, ""},
+		{"none before the file is started over", []*http.Response{cut(200, len(large)+1, large, "ETag", strong), respond(412, ""), respond(200, body)}, 0, 0, 0, ""},
 		{"none after a link was refused", []*http.Response{respond(403, ""), respond(200, body)}, 0, 0, 0, ""},
 		{"Retry-After with a refused link", []*http.Response{respond(403, "", "Retry-After", "5"), respond(200, body)}, 0, 5 * second, 7 * second, ""},
 	}
@@ -313,8 +313,7 @@ func TestDelays(t *testing.T) {
 	}
 }
 
-// The backoff begins anew after much progress.
-func TestDelaysBeginAnew(t *testing.T) {
+func TestDelay_reset_by_progress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		large := strings.Repeat("x", enoughProgress)
 		store, _ := script(t, respond(503, ""), respond(503, ""), respond(503, ""), cut(200, len(large)+1, large, "ETag", strong),
@@ -332,7 +331,7 @@ func TestDelaysBeginAnew(t *testing.T) {
 	})
 }
 
-func TestContextEndsInADelay(t *testing.T) {
+func TestDelay_context_ends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, _ := script(t, respond(503, "", "Retry-After", "300"))
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -393,7 +392,7 @@ func TestLog(t *testing.T) {
 	assert.NotContains(t, lines[2], "status=", "there was no response")
 }
 
-func TestErrorsOfTheSource(t *testing.T) {
+func TestCopy_source_fails(t *testing.T) {
 	gone := errors.New("no such task")
 	store, requests := script(t, respond(403, ""))
 	_, err := Copy(t.Context(), configOf(store), func(context.Context) (*url.URL, error) { return nil, gone }, &memory{})

@@ -191,8 +191,8 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// The time of the sink is not the store's.
-func TestSlowSink(t *testing.T) {
+// The time that the sink takes is not silence of the store.
+func TestSilence_slow_sink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, requests := slowStore(func(req *http.Request, _ int) *http.Response { return slow(req, 5, 5, time.Second) })
 		sink := writerFunc(func(p []byte) (int, error) { time.Sleep(time.Hour); return len(p), nil })
@@ -209,8 +209,8 @@ type lateBody struct{}
 func (lateBody) Read(p []byte) (int, error) { time.Sleep(time.Minute); return copy(p, "x"), nil }
 func (lateBody) Close() error               { return nil }
 
-// An error of the sink counts before the timeout of the attempt, and before the end of the context.
-func TestSinkFailsLate(t *testing.T) {
+// The error of the sink is returned also if the attempt has timed out and the context has ended.
+func TestSilence_sink_fails_later(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, _ := slowStore(func(*http.Request, int) *http.Response {
 			resp := respond(200, "")

@@ -39,7 +39,7 @@ func TestStoreError(t *testing.T) {
 		{"long texts", 400, "<Error><Code>" + strings.Repeat("c", 300) + "</Code><RequestId>" + strings.Repeat("r", 300) + "</RequestId></Error>", nil,
 			StoreError{StatusCode: 400, Code: strings.Repeat("c", 197) + "…", RequestID: strings.Repeat("r", 125) + "…"},
 			"the store responded with status 400: " + strings.Repeat("c", 197) + "…"},
-		{"a redirect to nowhere", 304, "", nil, StoreError{StatusCode: 304}, "the store responded with status 304"},
+		{"304", 304, "", nil, StoreError{StatusCode: 304}, "the store responded with status 304"},
 		{"no content", 204, "", nil, StoreError{StatusCode: 204}, "the store responded with status 204"},
 	}
 	for _, test := range tests {

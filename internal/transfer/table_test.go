@@ -242,7 +242,7 @@ func oddRows() []storeRow {
 	}
 }
 
-// outcome is what a download came to.
+// outcome is the end of a download.
 type outcome struct {
 	content []byte
 	err     error
@@ -324,7 +324,7 @@ func (row storeRow) run(t *testing.T, toFile bool) outcome {
 	return outcome{content, err}
 }
 
-// TestStoreTable measures what becomes of a download from each store, and compares it with the documentation.
+// TestStoreTable downloads from each store and compares the outcomes with the documentation.
 func TestStoreTable(t *testing.T) {
 	var table strings.Builder
 	table.WriteString("| ETag | ranges | length | event | on disk | error of `DownloadFile` | in the writer | error of `Download` |\n|---|---|---|---|---|---|---|---|\n")
