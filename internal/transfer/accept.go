@@ -15,7 +15,7 @@ import (
 
 // part is the body of a response: the bytes of the file from download.written on.
 type part struct {
-	io.Reader
+	body io.Reader
 	// end is the offset behind the last byte; -1 if the response does not say.
 	end int64
 	// whole reports whether the file ends with the body.

@@ -36,7 +36,7 @@ func (d *download) copy(part *part) error {
 	}
 	for {
 		start := time.Now()
-		n, err := part.Read(d.buffer)
+		n, err := part.body.Read(d.buffer)
 		d.received += time.Since(start)
 		if n > 0 {
 			if part.end >= 0 && d.written+int64(n) > part.end {
