@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestHostIsSignedAsItIsSent(t *testing.T) {
+func TestSign_host_as_it_is_sent(t *testing.T) {
 	request := func(urlHost, host string, header http.Header) string {
 		req := &http.Request{URL: &url.URL{Scheme: "https", Host: urlHost, Path: "/"}, Host: host, Header: header}
 		require.NoError(t, testSigner.Sign(req, testTime))
@@ -39,7 +39,7 @@ func TestHostIsSignedAsItIsSent(t *testing.T) {
 	}
 }
 
-func TestHostInPunycodeIsSignedAsItIsSent(t *testing.T) {
+func TestSign_host_in_punycode(t *testing.T) {
 	server := verifyServer(t, testSigner, func() time.Time { return testTime })
 	req := newTestRequest(t, http.MethodGet, server.URL+"/v1", "")
 	req.Host = "xn--fiq228c.example.com"
@@ -48,7 +48,7 @@ func TestHostInPunycodeIsSignedAsItIsSent(t *testing.T) {
 }
 
 // net/http sends an empty host instead of one with a character that no host has.
-func TestHostIsRefusedIfNetHTTPSendsAnotherOne(t *testing.T) {
+func TestSign_host_that_net_http_changes_is_invalid(t *testing.T) {
 	for c := range rune(0x80) {
 		if c == '%' { // begins a zone, which net/http removes only within brackets
 			continue
@@ -62,7 +62,7 @@ func TestHostIsRefusedIfNetHTTPSendsAnotherOne(t *testing.T) {
 	}
 }
 
-func TestSignatureDependsOnlyOnWhatIsSent(t *testing.T) {
+func TestSign_depends_only_on_what_is_sent(t *testing.T) {
 	tests := map[string]struct {
 		a, b   func(*http.Request)
 		differ bool
@@ -114,7 +114,7 @@ func header(name string, values ...string) func(*http.Request) {
 	return func(r *http.Request) { r.Header[name] = values }
 }
 
-func TestSignRefusesWhatCannotBeSigned(t *testing.T) {
+func TestSign_invalid_request(t *testing.T) {
 	tests := map[string]struct {
 		change func(*http.Request)
 		says   string

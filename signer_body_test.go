@@ -33,7 +33,7 @@ func (b *countingBody) Close() error {
 	return b.closeErr
 }
 
-func TestBodyIsReadThroughGetBodyAndStaysUnread(t *testing.T) {
+func TestSign_body_read_through_GetBody(t *testing.T) {
 	body := &countingBody{Reader: strings.NewReader("content")}
 	var opened []*countingBody
 	req := newTestRequest(t, http.MethodPost, "https://cdn.example.com/v1", "")
@@ -51,7 +51,7 @@ func TestBodyIsReadThroughGetBodyAndStaysUnread(t *testing.T) {
 	assert.NoError(t, testSigner.Verify(req, testTime))
 }
 
-func TestBodyWithoutGetBodyIsBufferedAndStaysReadable(t *testing.T) {
+func TestSign_body_without_GetBody_is_buffered(t *testing.T) {
 	body := &countingBody{Reader: iotest.OneByteReader(strings.NewReader("content"))}
 	req := newTestRequest(t, http.MethodPost, "https://cdn.example.com/v1", "")
 	req.Body = body
@@ -78,7 +78,7 @@ func readAll(t *testing.T, r io.ReadCloser) string {
 	return string(content)
 }
 
-func TestNoBodyIsSignedAsAnEmptyOne(t *testing.T) {
+func TestSign_no_body_equals_an_empty_one(t *testing.T) {
 	var want string
 	for _, body := range []io.ReadCloser{nil, http.NoBody, io.NopCloser(strings.NewReader(""))} {
 		req := newTestRequest(t, http.MethodPost, "https://cdn.example.com/v1", "")
@@ -89,7 +89,7 @@ func TestNoBodyIsSignedAsAnEmptyOne(t *testing.T) {
 	}
 }
 
-func TestBodyIsNotReadIfItsHashIsDeclared(t *testing.T) {
+func TestSign_declared_hash_leaves_the_body_unread(t *testing.T) {
 	hash := sha256.Sum256([]byte("content"))
 	for _, declared := range []string{"UNSIGNED-PAYLOAD", hex.EncodeToString(hash[:])} {
 		t.Run(declared, func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestBodyIsNotReadIfItsHashIsDeclared(t *testing.T) {
 	}
 }
 
-func TestDeclaredHashIsThePayload(t *testing.T) {
+func TestSign_declared_hash_is_signed(t *testing.T) {
 	hash := sha256.Sum256([]byte("content"))
 	declared := newTestRequest(t, http.MethodPost, "https://cdn.example.com/v1", "other content")
 	declared.Header.Set("X-Sdk-Content-Sha256", hex.EncodeToString(hash[:]))
@@ -124,7 +124,7 @@ func TestDeclaredHashIsThePayload(t *testing.T) {
 	require.ErrorIs(t, testSigner.Verify(declared, testTime), ErrUnauthorized, "a verifier reads the body")
 }
 
-func TestBodyThatCannotBeReadIsTheReadersError(t *testing.T) {
+func TestSign_unreadable_body_returns_its_error(t *testing.T) {
 	broken := errors.New("broken body")
 	tests := map[string]func(*http.Request){
 		"while reading": func(r *http.Request) { r.Body = io.NopCloser(iotest.ErrReader(broken)) },
@@ -154,7 +154,7 @@ func TestBodyThatCannotBeReadIsTheReadersError(t *testing.T) {
 	}
 }
 
-func TestBodyIsBufferedUpToALimit(t *testing.T) {
+func TestSign_body_over_32_MiB_is_invalid(t *testing.T) {
 	tests := map[string]struct {
 		size int64
 		fits bool

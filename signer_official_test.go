@@ -21,7 +21,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestPublishedVectorsOfTheSigningGuide(t *testing.T) {
+func TestSign_vector_of_the_signing_guide(t *testing.T) {
 	const (
 		accessKey = "QTWAOYTTINDUT2QVKYUC"
 		secretKey = "MFyfvK41ba2giqM7Uio6PznpdUKGpownRZlmVmHc"
@@ -50,7 +50,7 @@ func TestPublishedVectorsOfTheSigningGuide(t *testing.T) {
 	assert.NoError(t, s.Verify(req, time.Date(2019, time.November, 15, 3, 36, 55, 0, time.UTC)))
 }
 
-func TestVectorsOfTheOfficialSignerAreVerified(t *testing.T) {
+func TestVerify_vectors_of_the_official_signer(t *testing.T) {
 	s := Signer{AccessKey: "AccessKey", SecretKey: "SecretKey"}
 	tests := map[string]struct {
 		method, target, body, signature string
@@ -306,7 +306,7 @@ func requireOfficialSignature(t require.TestingT, j judged) {
 	require.NoError(t, j.signer.Verify(received, j.time), "%+v", j)
 }
 
-func TestSignatureIsTheOfficialOneForRandomRequests(t *testing.T) {
+func TestSign_random_requests_equal_the_official_signature(t *testing.T) {
 	// A failure prints its seed; a fail file would be left in the source tree.
 	for name, value := range map[string]string{"rapid.checks": "10000", "rapid.nofailfile": "true"} {
 		option := flag.Lookup(name).Value

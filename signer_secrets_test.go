@@ -61,7 +61,7 @@ func holders(s Signer) map[string]any {
 	}
 }
 
-func TestFmtPrintsNoSecret(t *testing.T) {
+func TestSigner_fmt_prints_no_secret(t *testing.T) {
 	// All letters but p and w: fmt prints these two as mistakes, without calling Format. go vet refuses them.
 	verbs := "abcdefghijklmnoqrstuvxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	flags := []string{"", "+", "#", "-", " ", "0", "+#", "#+ ", "20", "-20.3", "#x"}
@@ -79,7 +79,7 @@ func TestFmtPrintsNoSecret(t *testing.T) {
 	requireNoSecret(t, fmt.Sprintf("%v %+v %#v", map[Signer]int{testTemporary: 1}, map[Signer]int{testTemporary: 1}, map[Signer]int{testTemporary: 1}), testTemporary)
 }
 
-func TestSignerIsPrintedByItsAccessKey(t *testing.T) {
+func TestSigner_printed_with_its_access_key(t *testing.T) {
 	assert.Equal(t, "cdn.Signer{AccessKey:TESTTEMPORARYKEY}", testTemporary.String())
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
 		assert.Equal(t, "cdn.Signer{AccessKey:TESTTEMPORARYKEY}", fmt.Sprintf(format, testTemporary))
@@ -87,7 +87,7 @@ func TestSignerIsPrintedByItsAccessKey(t *testing.T) {
 	}
 }
 
-func TestEncodersWriteNoSecret(t *testing.T) {
+func TestSigner_encoders_write_no_secret(t *testing.T) {
 	for name, holder := range holders(testTemporary) {
 		t.Run(name, func(t *testing.T) {
 			text, err := json.Marshal(holder)
@@ -104,7 +104,7 @@ func TestEncodersWriteNoSecret(t *testing.T) {
 	}
 }
 
-func TestNoLogHandlerWritesASecret(t *testing.T) {
+func TestSigner_slog_writes_no_secret(t *testing.T) {
 	handlers := map[string]func(io.Writer) slog.Handler{
 		"text": func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
 		"json": func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) },
@@ -125,7 +125,7 @@ func TestNoLogHandlerWritesASecret(t *testing.T) {
 	}
 }
 
-func TestNilSignerIsPrintedAsNil(t *testing.T) {
+func TestSigner_nil_is_printed_as_nil(t *testing.T) {
 	var missing *Signer
 	assert.Equal(t, "<nil> <nil>", fmt.Sprintf("%v %+v", missing, missing))
 }

@@ -39,7 +39,7 @@ func signedNames(t *testing.T, req *http.Request) []string {
 	return auth.signedHeaders
 }
 
-func TestSignSetsDateTokenAndAuthorization(t *testing.T) {
+func TestSign_sets_date_token_and_authorization(t *testing.T) {
 	east := time.FixedZone("UTC+8", 8*60*60)
 	tests := map[string]struct {
 		signer Signer
@@ -69,13 +69,13 @@ func TestSignSetsDateTokenAndAuthorization(t *testing.T) {
 	}
 }
 
-func TestSignWorksOnARequestWithoutHeader(t *testing.T) {
+func TestSign_request_without_headers(t *testing.T) {
 	req := &http.Request{URL: &url.URL{Scheme: "https", Host: "cdn.example.com", Path: "/v1"}}
 	require.NoError(t, testSigner.Sign(req, testTime))
 	assert.NoError(t, testSigner.Verify(req, testTime))
 }
 
-func TestHeadersThatProxiesChangeAreNotSigned(t *testing.T) {
+func TestSign_headers_that_proxies_change_are_left_out(t *testing.T) {
 	tests := map[string]bool{
 		"Authorization":     false,
 		"User-Agent":        false,
@@ -119,7 +119,7 @@ func TestHeadersThatProxiesChangeAreNotSigned(t *testing.T) {
 	}
 }
 
-func TestHeaderWithoutValuesIsNotSigned(t *testing.T) {
+func TestSign_header_without_values_is_left_out(t *testing.T) {
 	req := newTestRequest(t, http.MethodGet, "https://cdn.example.com/v1", "")
 	req.Header["X-Empty-List"] = nil
 	req.Header["X-Empty-Value"] = []string{""}
@@ -127,7 +127,7 @@ func TestHeaderWithoutValuesIsNotSigned(t *testing.T) {
 	assert.Equal(t, []string{"host", "x-empty-value", "x-sdk-date"}, signedNames(t, req), "net/http does not send a header without values")
 }
 
-func TestSignReplacesAnEarlierSignature(t *testing.T) {
+func TestSign_replaces_an_earlier_signature(t *testing.T) {
 	headers := map[string]http.Header{
 		"as net/http writes names": {"X-Sdk-Date": {"20200101T000000Z"}, "X-Security-Token": {"old"}, "Authorization": {"old"}},
 		"names in lower case":      {"x-sdk-date": {"20200101T000000Z"}, "x-security-token": {"old"}, "authorization": {"old"}},
@@ -155,7 +155,7 @@ func TestSignReplacesAnEarlierSignature(t *testing.T) {
 	}
 }
 
-func TestInvalidKeysAreRefusedAndNotShown(t *testing.T) {
+func TestSigner_invalid_keys_are_not_shown(t *testing.T) {
 	good := Signer{AccessKey: "ACCESS", SecretKey: "SECRET", SecurityToken: "TOKEN"}
 	tests := map[string]struct {
 		change func(s *Signer, bad string)
@@ -188,7 +188,7 @@ func TestInvalidKeysAreRefusedAndNotShown(t *testing.T) {
 	}
 }
 
-func TestKeysMayHoldAllPrintableASCIIButCommasAndQuotes(t *testing.T) {
+func TestSigner_keys_of_printable_ASCII(t *testing.T) {
 	for c := byte('!'); c <= '~'; c++ {
 		if strings.IndexByte(`,'"`, c) >= 0 {
 			continue

@@ -42,7 +42,7 @@ var malformedAuthorizations = map[string]string{
 	"no text at all":          "\x00\xff",
 }
 
-func TestMalformedAuthorizationIsRefused(t *testing.T) {
+func TestVerify_malformed_authorization(t *testing.T) {
 	s := Signer{AccessKey: "a", SecretKey: "b"}
 	for name, value := range malformedAuthorizations {
 		t.Run(name, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestMalformedAuthorizationIsRefused(t *testing.T) {
 	}
 }
 
-func TestAuthorizationIsReadWhateverTheSpacesAndTheOrder(t *testing.T) {
+func TestParseAuthorization_spaces_and_order(t *testing.T) {
 	want := authorization{accessKey: "a", signedHeaders: []string{"host", "x-sdk-date"}, signature: "b"}
 	for _, value := range []string{
 		"SDK-HMAC-SHA256 Access=a, SignedHeaders=host;x-sdk-date, Signature=b",

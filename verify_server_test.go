@@ -46,7 +46,7 @@ func requireVerified(t *testing.T, server *httptest.Server, req *http.Request, b
 	assert.Equal(t, fmt.Sprintf("%q <nil>", body), resp.Header.Get("X-Body"))
 }
 
-func TestServerVerifiesWhatWasSignedAndSent(t *testing.T) {
+func TestVerify_request_over_HTTP(t *testing.T) {
 	now := func() time.Time { return testTime }
 	server := verifyServer(t, testTemporary, now)
 	tests := map[string]struct {
@@ -81,7 +81,7 @@ func TestServerVerifiesWhatWasSignedAndSent(t *testing.T) {
 	}
 }
 
-func TestServerVerifiesTheHostAsItIsSent(t *testing.T) {
+func TestVerify_host_over_HTTP(t *testing.T) {
 	server := verifyServer(t, testSigner, func() time.Time { return testTime })
 	for _, host := range []string{"cdn.example.com", "cdn.example.com:443", "CDN.Example.COM", "cdn.example.com.", "[2001:DB8::1]:80", "a_b", "a;b=(c)"} {
 		req := newTestRequest(t, http.MethodGet, server.URL+"/v1", "")
@@ -92,7 +92,7 @@ func TestServerVerifiesTheHostAsItIsSent(t *testing.T) {
 }
 
 // The same request value is signed and sent again, as a retry does.
-func TestServerVerifiesASecondUseOfTheRequest(t *testing.T) {
+func TestVerify_request_sent_twice(t *testing.T) {
 	now := testTime
 	server := verifyServer(t, testTemporary, func() time.Time { return now })
 	for name, body := range map[string]io.Reader{
@@ -113,7 +113,7 @@ func TestServerVerifiesASecondUseOfTheRequest(t *testing.T) {
 	}
 }
 
-func TestServerVerifiesHopByHopHeaders(t *testing.T) {
+func TestVerify_hop_by_hop_headers(t *testing.T) {
 	const upgrade = "Upgrade" // of it, net/http's HTTP/2 takes an empty value only
 	header := http.Header{
 		"Keep-Alive": {"timeout=5"}, "Proxy-Connection": {"keep-alive"}, "Te": {"trailers"}, "Expect": {"100-continue"}, upgrade: {"h2c"},
@@ -141,7 +141,7 @@ func TestServerVerifiesHopByHopHeaders(t *testing.T) {
 	}
 }
 
-func TestServerVerifiesWhatTheOfficialSignerSigned(t *testing.T) {
+func TestVerify_request_of_the_official_signer(t *testing.T) {
 	server := verifyServer(t, testTemporary, time.Now)
 	tests := map[string]struct {
 		method, body string

@@ -28,7 +28,7 @@ func authorize(t testing.TB, s Signer, req *http.Request, names ...string) {
 	req.Header.Set("Authorization", s.authorization(headers, s.signature(appendStringToSign(nil, req.Header.Get("X-Sdk-Date"), canonical))))
 }
 
-func TestVerifyGoesByTheListOfSignedHeaders(t *testing.T) {
+func TestVerify_SignedHeaders_counts(t *testing.T) {
 	all := http.Header{
 		"X-Sdk-Date": {"20240229T235958Z"}, "Content-Type": {"application/json"}, "User-Agent": {"java"}, "X_under": {"a"}, "X-Other": {"b"},
 	}
@@ -60,7 +60,7 @@ func TestVerifyGoesByTheListOfSignedHeaders(t *testing.T) {
 	}
 }
 
-func TestVerifyAcceptsDatesWithinFifteenMinutes(t *testing.T) {
+func TestVerify_date_within_15_minutes(t *testing.T) {
 	req := newTestRequest(t, http.MethodGet, "https://cdn.example.com/v1", "")
 	require.NoError(t, testSigner.Sign(req, testTime))
 	tests := map[string]struct {
@@ -90,7 +90,7 @@ func TestVerifyAcceptsDatesWithinFifteenMinutes(t *testing.T) {
 	}
 }
 
-func TestVerifyRefusesChangedRequests(t *testing.T) {
+func TestVerify_changed_request_is_unauthorized(t *testing.T) {
 	// Each change is of one thing that is signed.
 	tests := map[string]struct {
 		change func(*http.Request)
@@ -153,7 +153,7 @@ func setBody(r *http.Request, body string) {
 	r.Body, r.GetBody = io.NopCloser(strings.NewReader(body)), nil
 }
 
-func TestUnsignedHashIsIgnored(t *testing.T) {
+func TestVerify_unsigned_hash_is_ignored(t *testing.T) {
 	for _, declared := range []string{"UNSIGNED-PAYLOAD", emptyBodySha256} {
 		t.Run(declared, func(t *testing.T) {
 			req := newTestRequest(t, http.MethodPost, "https://cdn.example.com/v1", "content")
@@ -166,7 +166,7 @@ func TestUnsignedHashIsIgnored(t *testing.T) {
 	}
 }
 
-func TestVerifyRefusesAWrongHashThatIsSigned(t *testing.T) {
+func TestVerify_wrong_signed_hash_is_unauthorized(t *testing.T) {
 	hash := sha256.Sum256([]byte("content"))
 	right := hex.EncodeToString(hash[:])
 	tests := map[string]struct {
@@ -197,7 +197,7 @@ func TestVerifyRefusesAWrongHashThatIsSigned(t *testing.T) {
 	}
 }
 
-func TestVerifyRefusesWhatIsNotSigned(t *testing.T) {
+func TestVerify_unsigned_date_or_token_is_unauthorized(t *testing.T) {
 	tests := map[string]struct {
 		signer Signer
 		header http.Header
@@ -245,7 +245,7 @@ func TestVerifyRefusesWhatIsNotSigned(t *testing.T) {
 	}
 }
 
-func TestVerifyRefusesOtherKeys(t *testing.T) {
+func TestVerify_other_keys_are_unauthorized(t *testing.T) {
 	tests := map[string]struct {
 		signer Signer
 		says   string
@@ -265,7 +265,7 @@ func TestVerifyRefusesOtherKeys(t *testing.T) {
 	}
 }
 
-func TestVerifyRefusesBeforeReadingTheBody(t *testing.T) {
+func TestVerify_refuses_before_reading_the_body(t *testing.T) {
 	tests := map[string]func(*http.Request){
 		"unknown access key": func(r *http.Request) {
 			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "Access=", "Access=X", 1))
