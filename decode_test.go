@@ -82,7 +82,7 @@ func TestDecodePage(t *testing.T) {
 	}
 }
 
-func TestDecodePageRefuses(t *testing.T) {
+func TestDecodePage_malformed(t *testing.T) {
 	tests := []struct{ name, text, want string }{
 		{"nothing", ``, "cut short"},
 		{"white space", "  \n", "cut short"},
@@ -153,7 +153,7 @@ func TestDecodePageRefuses(t *testing.T) {
 	}
 }
 
-func TestDecodePageFindsErrorObject(t *testing.T) {
+func TestDecodePage_error_object(t *testing.T) {
 	for _, text := range []string{
 		`{"error":{"code":"CDN.0001"}}`, `{"total":1,"data":[],"error":{"error_code":"CDN.0001"}}`, `{"total":1,"data":[],"code":1}`,
 		`{"total":"x","error_code":"CDN.0001"}`,
@@ -164,7 +164,7 @@ func TestDecodePageFindsErrorObject(t *testing.T) {
 }
 
 // A page costs its slice of tasks, however many there are: the strings are slices of the text.
-func TestDecodePageAllocatesOnce(t *testing.T) {
+func TestDecodePage_allocates_once(t *testing.T) {
 	text := pageText(100)
 	allocations := testing.AllocsPerRun(10, func() {
 		if p, err := decodePage(text); err != nil || len(p.tasks) != 100 {
@@ -178,7 +178,7 @@ func TestDecodePageAllocatesOnce(t *testing.T) {
 }
 
 // A repeated member must not cost memory each time, or a small response could cost gigabytes.
-func TestDecodePageAllocatesOnceForARepeatedMember(t *testing.T) {
+func TestDecodePage_repeated_member_allocates_once(t *testing.T) {
 	text := `{"total":1,` + strings.Repeat(`"data":[{}],`, 1000) + `"data":[{"task_id":"a"}]}`
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -190,7 +190,7 @@ func TestDecodePageAllocatesOnceForARepeatedMember(t *testing.T) {
 }
 
 // Each cut of a response is an error, and the error says so.
-func TestDecodePageRefusesEveryCut(t *testing.T) {
+func TestDecodePage_every_cut_is_an_error(t *testing.T) {
 	whole := `{"total":1,"more":[true,null,1.5e3],"data":[{"task_id":"a\u00e9\ud83d\ude00","create_time":12}]}`
 	_, err := decodePage(whole)
 	require.NoError(t, err)

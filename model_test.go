@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestListExportTasksRequestQuery(t *testing.T) {
+func TestListExportTasksRequest_query(t *testing.T) {
 	tests := []struct {
 		name    string
 		request ListExportTasksRequest
@@ -35,7 +35,7 @@ func TestListExportTasksRequestQuery(t *testing.T) {
 	}
 }
 
-func TestListExportTasksRequestValidation(t *testing.T) {
+func TestListExportTasksRequest_invalid(t *testing.T) {
 	tests := []struct {
 		request ListExportTasksRequest
 		want    string
@@ -54,7 +54,7 @@ func TestListExportTasksRequestValidation(t *testing.T) {
 	}
 }
 
-func TestExportTaskStatusDone(t *testing.T) {
+func TestExportTaskStatus_Done(t *testing.T) {
 	assert.True(t, ExportTaskSuccess.Done())
 	assert.True(t, ExportTaskFail.Done())
 	for _, s := range []ExportTaskStatus{"", "processing", "SUCCESS", "failed"} {
@@ -62,7 +62,7 @@ func TestExportTaskStatusDone(t *testing.T) {
 	}
 }
 
-func TestExportTaskJSONIsTheWireForm(t *testing.T) {
+func TestExportTask_JSON_is_the_wire_form(t *testing.T) {
 	task := ExportTask{"a", "日报", ExportTaskSuccess, "https://x/f?a=b", time.UnixMilli(1675134803874), time.UnixMilli(0)}
 	text, err := json.Marshal(task)
 	require.NoError(t, err)
@@ -82,7 +82,7 @@ func TestExportTaskJSONIsTheWireForm(t *testing.T) {
 	assert.Equal(t, `{"task_id":"","task_name":"","status":"","download_link":""}`, string(text))
 }
 
-func TestListExportTasksResponseJSON(t *testing.T) {
+func TestListExportTasksResponse_JSON_is_the_wire_form(t *testing.T) {
 	const text = `{"total":3,"data":[{"task_id":"a","task_name":"n","status":"fail","download_link":"","create_time":1,"update_time":2}]}`
 	var got ListExportTasksResponse
 	require.NoError(t, json.Unmarshal([]byte(text), &got))
@@ -92,14 +92,14 @@ func TestListExportTasksResponseJSON(t *testing.T) {
 	assert.Equal(t, text, string(back), "the metadata is not of the wire form")
 }
 
-func TestUnmarshalErrorsNameTheMember(t *testing.T) {
+func TestUnmarshalJSON_error_names_the_member(t *testing.T) {
 	var task ExportTask
 	assert.EqualError(t, json.Unmarshal([]byte(`{"create_time":"x"}`), &task), `cdn: ExportTask: create_time: the string at byte 15 is not a whole number of 64 bits`)
 	var response ListExportTasksResponse
 	assert.EqualError(t, json.Unmarshal([]byte(`{"total":1}`), &response), `cdn: ListExportTasksResponse: data is missing`)
 }
 
-func TestUnmarshalNullIsTheZeroTask(t *testing.T) {
+func TestUnmarshalJSON_null_is_the_zero_task(t *testing.T) {
 	task := ExportTask{TaskID: "a"}
 	require.NoError(t, task.UnmarshalJSON([]byte(" null ")))
 	assert.Zero(t, task)
@@ -121,7 +121,7 @@ func FuzzExportTaskRoundTrip(f *testing.F) {
 	})
 }
 
-func TestExportTaskIsLoggedWithoutTheKeyToItsFile(t *testing.T) {
+func TestExportTask_logged_without_the_key_to_its_file(t *testing.T) {
 	var out bytes.Buffer
 	task := ExportTask{TaskID: "id-1", DownloadLink: "https://user:pw@store.example/f.csv?AccessKeyId=k&Signature=s3cret#frag", CreateTime: time.UnixMilli(1)}
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("done", "task", task)
@@ -134,7 +134,7 @@ func TestExportTaskIsLoggedWithoutTheKeyToItsFile(t *testing.T) {
 	}
 }
 
-func TestExportTaskIsPrintedWithoutTheKeyToItsFile(t *testing.T) {
+func TestExportTask_printed_without_the_key_to_its_file(t *testing.T) {
 	task := ExportTask{TaskID: "id-1", DownloadLink: "https://store.example/f.csv?Signature=s3cret"}
 	page := &ListExportTasksResponse{Total: 1, Data: []ExportTask{task}}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
@@ -147,7 +147,7 @@ func TestExportTaskIsPrintedWithoutTheKeyToItsFile(t *testing.T) {
 	assert.Contains(t, task.DownloadLink, "s3cret", "the task itself keeps it")
 }
 
-func TestCreateExportTaskRequestBody(t *testing.T) {
+func TestCreateExportTaskRequest_body(t *testing.T) {
 	at := time.Date(2026, 3, 1, 8, 0, 0, 123e6, time.FixedZone("", 8*3600))
 	tests := []struct {
 		name    string
@@ -176,7 +176,7 @@ func TestCreateExportTaskRequestBody(t *testing.T) {
 	}
 }
 
-func TestCreateExportTaskRequestValidation(t *testing.T) {
+func TestCreateExportTaskRequest_invalid(t *testing.T) {
 	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	tests := []struct {
 		request CreateExportTaskRequest
@@ -204,7 +204,7 @@ func TestCreateExportTaskRequestValidation(t *testing.T) {
 }
 
 // A kept task keeps little memory, whatever else its response held.
-func TestKeptTasksKeepLittleMemory(t *testing.T) {
+func TestExportTask_kept_in_little_memory(t *testing.T) {
 	const responses = 32
 	thousand := pageText(1000)
 	page, err := decodePage(thousand)
