@@ -23,7 +23,7 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-func TestDownloadReportsTheStoresError(t *testing.T) {
+func TestDownload_error_of_the_store(t *testing.T) {
 	var busy atomic.Int64
 	busy.Store(2)
 	client, id := storeOf(t, func(w http.ResponseWriter, r *http.Request) {
@@ -45,7 +45,7 @@ func TestDownloadReportsTheStoresError(t *testing.T) {
 	assert.EqualError(t, err, "cdn: Download: "+id+": object store: 404 Not Found: NoSuchKey: The key does not exist (request id from-header, 3 attempts)")
 }
 
-func TestDownloadReturnsTheWritersError(t *testing.T) {
+func TestDownload_error_of_the_writer(t *testing.T) {
 	full := errors.New("disk full")
 	requests := 0
 	client, id := storeOf(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -60,7 +60,7 @@ func TestDownloadReturnsTheWritersError(t *testing.T) {
 	assert.Equal(t, 2, requests, "not the store's fault")
 }
 
-func TestDownloadEndsWithItsContext(t *testing.T) {
+func TestDownload_cancelled_in_the_body(t *testing.T) {
 	started := make(chan struct{}, 1)
 	client, id := storeOf(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "begun")
@@ -80,7 +80,7 @@ func TestDownloadEndsWithItsContext(t *testing.T) {
 }
 
 // The error wraps that of the context and the last response of the store.
-func TestDownloadThatIsCancelledInAPause(t *testing.T) {
+func TestDownload_cancelled_in_a_delay(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	// The delay is logged before it begins.
@@ -100,7 +100,7 @@ func TestDownloadThatIsCancelledInAPause(t *testing.T) {
 }
 
 // net/http quotes a Location that it cannot parse, and a transport may quote the link.
-func TestErrorsOfNetHTTPShowNoKeyToAFile(t *testing.T) {
+func TestDownload_errors_of_net_http_are_redacted(t *testing.T) {
 	for _, location := range []string{"/100%.csv?Signature=s3cret", "https://u:s3cret@host/%zz"} {
 		client, id := storeOf(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header()["Location"] = []string{location}
@@ -129,7 +129,7 @@ func TestErrorsOfNetHTTPShowNoKeyToAFile(t *testing.T) {
 }
 
 // The store or a proxy may quote the link, or the link of a redirect.
-func TestErrorsOfTheStoreShowNoKeyToAFile(t *testing.T) {
+func TestDownload_errors_of_the_store_are_redacted(t *testing.T) {
 	const link = "HTTPS://other.example/g?Signature=s3cret"
 	for name, respond := range map[string]func(*http.Request) (*http.Response, error){
 		"message": func(*http.Request) (*http.Response, error) {
@@ -192,7 +192,7 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // Each row is an end of a download and the error of the public methods. It has each line of the comment of
 // ofTransfer.
-func TestErrorsOfDownloads(t *testing.T) {
+func TestDownload_errors(t *testing.T) {
 	full := errors.New("disk full")
 	tests := []struct {
 		name    string
@@ -274,7 +274,7 @@ func TestErrorsOfDownloads(t *testing.T) {
 }
 
 // The error says so if the file is older than a week.
-func TestDownloadOfAnOldTask(t *testing.T) {
+func TestDownload_task_older_than_a_week(t *testing.T) {
 	const day = 24 * time.Hour
 	tests := []struct {
 		name   string
@@ -309,7 +309,7 @@ func TestDownloadOfAnOldTask(t *testing.T) {
 }
 
 // The error has the ids that the vendor's support asks for.
-func TestDownloadKeepsTheStoresIDs(t *testing.T) {
+func TestDownload_error_has_the_ids_of_the_store(t *testing.T) {
 	client, id := storeOf(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Obs-Request-Id", "request-1")
 		w.Header().Set("X-Obs-Id-2", "host-1")

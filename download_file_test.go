@@ -14,7 +14,7 @@ import (
 	"example.com/huaweicloud/cdn"
 )
 
-func TestDownloadFileReplacesOnlyWhenComplete(t *testing.T) {
+func TestDownloadFile_replaces_only_when_complete(t *testing.T) {
 	srv, client := newServer(t)
 	id := srv.AddTask(cdn.ExportTask{}, []byte("new")).TaskID
 	failed := srv.AddTask(cdn.ExportTask{Status: cdn.ExportTaskFail}, nil).TaskID
@@ -65,7 +65,7 @@ func TestDownloadFile_invalid_arguments_before_any_IO(t *testing.T) {
 	assert.Empty(t, srv.Requests())
 }
 
-func TestDownloadFilePermissionsAndLinks(t *testing.T) {
+func TestDownloadFile_permissions_and_links(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return // permissions and links differ there
 	}
@@ -99,7 +99,7 @@ func TestDownloadFilePermissionsAndLinks(t *testing.T) {
 	assert.Equal(t, "new", string(content))
 }
 
-func TestDownloadFileLeavesNothingBehindAPanic(t *testing.T) {
+func TestDownloadFile_panic_leaves_nothing_behind(t *testing.T) {
 	srv, client := newServer(t)
 	id := srv.AddTask(cdn.ExportTask{}, []byte("content")).TaskID
 	folder := t.TempDir()
@@ -110,7 +110,7 @@ func TestDownloadFileLeavesNothingBehindAPanic(t *testing.T) {
 }
 
 // A temporary file that a killed download has left is removed by the next download to the same path.
-func TestDownloadFileRemovesWhatAKilledOneLeft(t *testing.T) {
+func TestDownloadFile_removes_the_leftover_of_a_killed_one(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return // there a temporary file is removed only after a minute
 	}
@@ -129,7 +129,7 @@ func TestDownloadFileRemovesWhatAKilledOneLeft(t *testing.T) {
 }
 
 // A new file is private until it is complete, also if a dangling link leads to it.
-func TestDownloadFileIsPrivateUntilComplete(t *testing.T) {
+func TestDownloadFile_private_until_complete(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return
 	}
@@ -154,7 +154,7 @@ func TestDownloadFileIsPrivateUntilComplete(t *testing.T) {
 }
 
 // A program's own output is written to, not replaced.
-func TestDownloadFileToStandardOutput(t *testing.T) {
+func TestDownloadFile_to_standard_output(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // The link of a finished task is used unchanged. A fault of it is the service's, not the caller's.
-func TestDownloadWithTheLinkOfATask(t *testing.T) {
+func TestDownloadFile_link_of_a_finished_task(t *testing.T) {
 	requests := 0
 	client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {
 		requests++

@@ -22,7 +22,7 @@ import (
 )
 
 // A link that has expired is replaced by a new one from the service.
-func TestDownloadWithAnExpiredLink(t *testing.T) {
+func TestDownload_expired_link_is_replaced(t *testing.T) {
 	content := randomBytes(1000)
 	now := atomic.Int64{}
 	start := time.Now()
@@ -72,7 +72,7 @@ func linkStore(t *testing.T, content []byte, refused ...string) (url string, pat
 	return store.URL, paths
 }
 
-func TestDownloadWithLink(t *testing.T) {
+func TestWithLink(t *testing.T) {
 	content := randomBytes(1000)
 	tests := []struct {
 		name  string
@@ -100,7 +100,7 @@ func TestDownloadWithLink(t *testing.T) {
 	}
 }
 
-func TestDownloadWithLinkRefusesBadLinks(t *testing.T) {
+func TestWithLink_invalid(t *testing.T) {
 	srv, client := newServer(t)
 	id := srv.AddTask(cdn.ExportTask{}, []byte("x")).TaskID
 	for link, text := range map[string]string{
@@ -125,7 +125,7 @@ func TestDownloadWithLinkRefusesBadLinks(t *testing.T) {
 }
 
 // A link that is refused is replaced once.
-func TestDownloadWithALinkThatIsRefusedAgain(t *testing.T) {
+func TestDownload_refused_link_is_replaced_once(t *testing.T) {
 	url, paths := linkStore(t, nil, "/report")
 	srv, client := newServer(t)
 	id := srv.AddTask(cdn.ExportTask{Status: cdn.ExportTaskSuccess, DownloadLink: url + "/report"}, nil).TaskID
@@ -138,7 +138,7 @@ func TestDownloadWithALinkThatIsRefusedAgain(t *testing.T) {
 }
 
 // A service on another machine must not make the client call a server that only this machine reaches.
-func TestDownloadOfALinkToThisMachine(t *testing.T) {
+func TestDownload_link_to_this_machine_is_refused(t *testing.T) {
 	reached := false
 	local := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
 	defer local.Close()
@@ -164,7 +164,7 @@ func TestDownloadOfALinkToThisMachine(t *testing.T) {
 }
 
 // A link with https is not redirected to http, not even on this machine.
-func TestDownloadIsNotRedirectedOutOfHTTPS(t *testing.T) {
+func TestDownload_no_redirect_from_https_to_http(t *testing.T) {
 	reached := false
 	local := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
 	defer local.Close()

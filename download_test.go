@@ -99,7 +99,7 @@ func TestDownload(t *testing.T) {
 }
 
 // The store refuses requests that carry a signature of the API's.
-func TestDownloadSendsNothingOfTheAPIsToTheStore(t *testing.T) {
+func TestDownload_sends_no_signature_to_the_store(t *testing.T) {
 	var seen http.Header
 	client, id := storeOf(t, func(w http.ResponseWriter, r *http.Request) {
 		seen = r.Header.Clone()
@@ -114,7 +114,7 @@ func TestDownloadSendsNothingOfTheAPIsToTheStore(t *testing.T) {
 	assert.Contains(t, seen.Get("User-Agent"), "huaweicloud-cdn-go/")
 }
 
-func TestDownloadOfATaskWithoutFile(t *testing.T) {
+func TestDownload_task_without_file(t *testing.T) {
 	srv, client := newServer(t)
 	tests := []struct {
 		name string
@@ -145,7 +145,7 @@ func TestDownloadOfATaskWithoutFile(t *testing.T) {
 	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
 }
 
-func TestDownloadRefusesBadArguments(t *testing.T) {
+func TestDownload_invalid_arguments(t *testing.T) {
 	srv, client := newServer(t)
 	id := srv.AddTask(cdn.ExportTask{}, []byte("x")).TaskID
 	_, err := client.Download(t.Context(), id, nil)
@@ -165,7 +165,7 @@ func TestDownloadRefusesBadArguments(t *testing.T) {
 }
 
 // Each byte is requested once, but for those in flight when the connection is cut.
-func TestDownloadThatIsCutArrives(t *testing.T) {
+func TestDownload_cut_connections_are_resumed(t *testing.T) {
 	const size, piece = 64 << 20, 400 << 10
 	content := randomBytes(size)
 	var requests atomic.Int64
@@ -219,7 +219,7 @@ func cutOnce(content []byte, header http.Header, then func(w http.ResponseWriter
 	}
 }
 
-func TestDownloadReportsProgress(t *testing.T) {
+func TestDownload_progress(t *testing.T) {
 	srv, client := newServer(t)
 	const size = 8 << 20
 	id := srv.AddTask(cdn.ExportTask{}, randomBytes(size)).TaskID
@@ -241,7 +241,7 @@ func TestDownloadReportsProgress(t *testing.T) {
 }
 
 // Requests to the store are logged as those to the service are. No secret is logged.
-func TestDownloadIsLogged(t *testing.T) {
+func TestDownload_logged(t *testing.T) {
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	content := randomBytes(1000)
