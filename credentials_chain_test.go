@@ -314,7 +314,7 @@ func TestChain_no_metadata_service(t *testing.T) {
 	assert.EqualError(t, err, "credentials: pod identity HC_CONTAINER_CREDENTIALS_FULL_URI: connection refused")
 }
 
-func TestNothingIsLookedForBeforeTheFirstCall(t *testing.T) {
+func TestChain_search_begins_with_the_first_call(t *testing.T) {
 	emptyEnvironment(t)
 	i := newInstance(t)
 	service, requests := emptyListServer(t)

@@ -57,7 +57,7 @@ func TestWithAKSK_refuses_blank_keys(t *testing.T) {
 	}
 }
 
-func TestAccountIDIsSentOnlyWhereTheCredentialsHaveOne(t *testing.T) {
+func TestWithCredentials_account_id_is_sent_if_present(t *testing.T) {
 	withKeys := func(b *global.CredentialsBuilder) *global.CredentialsBuilder { return b.WithAk("AK").WithSk(secretKey) }
 	tests := map[string]struct {
 		option func(t *testing.T) Option
