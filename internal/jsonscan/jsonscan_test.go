@@ -112,7 +112,7 @@ func TestScanner(t *testing.T) {
 	}
 }
 
-func TestScannerRefuses(t *testing.T) {
+func TestScanner_malformed(t *testing.T) {
 	tests := []struct{ name, text, want string }{
 		{"nothing", ``, "cut short at byte 0"},
 		{"white_space", "  \n", "cut short at byte 3"},
@@ -157,14 +157,14 @@ func TestScannerRefuses(t *testing.T) {
 	}
 }
 
-func TestNewRefusesInvalidUTF8(t *testing.T) {
+func TestNew_invalid_UTF8(t *testing.T) {
 	for _, text := range []string{"\"\xff\"", "{\"\xc3\":1}", "\xe4\xb8"} {
 		_, err := New(text)
 		assert.ErrorIs(t, err, ErrEncoding)
 	}
 }
 
-func TestSkipLimitsNesting(t *testing.T) {
+func TestSkip_nested_too_deep(t *testing.T) {
 	for _, open := range []string{"[", `{"a":`} {
 		err := skipText(strings.Repeat(open, maxDepth+1))
 		assert.ErrorContains(t, err, "nested more than 1000 deep at byte ")
@@ -172,7 +172,7 @@ func TestSkipLimitsNesting(t *testing.T) {
 }
 
 // Each cut of a text is noticed, as a cut if it is not in the middle of a literal or a number.
-func TestEveryCutIsNoticed(t *testing.T) {
+func TestScanner_every_cut_is_an_error(t *testing.T) {
 	const whole = `{"total":1,"more":[true,null,1.5e3],"data":[{"id":"a\u00e9\ud83d\ude00é12345678","time":12}]}`
 	require.NoError(t, skipText(whole))
 	for i := range len(whole) {
@@ -185,7 +185,7 @@ func TestEveryCutIsNoticed(t *testing.T) {
 	}
 }
 
-func TestArePlainFindsEachByte(t *testing.T) {
+func TestArePlain_finds_each_byte(t *testing.T) {
 	for c := range 256 {
 		for at := range 8 {
 			word := []byte("abcdefgh")
@@ -253,7 +253,7 @@ func TestReadInt(t *testing.T) {
 	}
 }
 
-func TestOffsetAndRemaining(t *testing.T) {
+func TestScanner_offset_and_remaining(t *testing.T) {
 	s, err := New(` [12,  "x"] `)
 	require.NoError(t, err)
 	assert.Equal(t, []int{0, 12}, []int{s.Offset(), s.Remaining()})
@@ -268,7 +268,7 @@ func TestOffsetAndRemaining(t *testing.T) {
 	assert.NoError(t, s.End())
 }
 
-func TestWhiteSpaceIsSkippedBeforeEachRead(t *testing.T) {
+func TestScanner_skips_white_space(t *testing.T) {
 	s, err := New("[ null, \n12 ,\t\"x\", {}]")
 	require.NoError(t, err)
 	var text []string
@@ -292,14 +292,14 @@ func TestWhiteSpaceIsSkippedBeforeEachRead(t *testing.T) {
 	assert.Equal(t, []string{"null", "12", "x"}, text)
 }
 
-func TestErrorsOfTheCallerAreReturnedUnchanged(t *testing.T) {
+func TestScanner_returns_errors_of_the_caller_unchanged(t *testing.T) {
 	s, err := New(`{"a":[1]}`)
 	require.NoError(t, err)
 	err = s.ReadObject(func(string) error { return s.ReadArray(func() error { return io.ErrClosedPipe }) })
 	assert.Equal(t, io.ErrClosedPipe, err)
 }
 
-func TestStringsWithoutEscapesAreNotCopied(t *testing.T) {
+func TestSkip_allocates_nothing(t *testing.T) {
 	const text = `{"name":"a string without escapes","n":[1,2.5e3,null,true]}`
 	allocations := testing.AllocsPerRun(100, func() {
 		if skipText(text) != nil {

@@ -85,7 +85,7 @@ func add(s *Service) {
 	}
 }
 
-func TestIdealService(t *testing.T) {
+func TestService_without_knobs(t *testing.T) {
 	inBubble(t, Knobs{}, func(t *testing.T, s *Service, c client) {
 		add(s)
 		assert.Equal(t, "c b a", ids(c.list("")))
@@ -157,7 +157,7 @@ func TestCreate(t *testing.T) {
 	}
 }
 
-func TestCreatedTaskIsWorkedOn(t *testing.T) {
+func TestCreate_task_is_worked_on(t *testing.T) {
 	inBubble(t, Knobs{WorkMin: minute, WorkMax: minute}, func(t *testing.T, s *Service, c client) {
 		_, _, err := c.send(http.MethodPost, "", `{}`)
 		require.NoError(t, err)
@@ -290,7 +290,7 @@ func TestReads(t *testing.T) {
 	}
 }
 
-func TestLookupBehind(t *testing.T) {
+func TestReads_lookups_behind(t *testing.T) {
 	inBubble(t, Knobs{Lookup: Replica{Delay: 2 * time.Second}}, func(t *testing.T, s *Service, c client) {
 		s.Apply(0, Change{ID: "a", Status: "waiting"})
 		time.Sleep(10 * time.Second)
@@ -312,7 +312,7 @@ func TestLookupBehind(t *testing.T) {
 	})
 }
 
-func TestReplicaThatCountsChangesMissesTheLast(t *testing.T) {
+func TestReads_replica_by_changes_misses_the_last(t *testing.T) {
 	inBubble(t, Knobs{List: Replica{Changes: 1}}, func(t *testing.T, s *Service, _ client) {
 		s.Apply(0, Change{ID: "a", Status: "waiting"})
 		assert.True(t, s.Versions()["a"][0].ListedAt.IsZero())
@@ -322,7 +322,7 @@ func TestReplicaThatCountsChangesMissesTheLast(t *testing.T) {
 	})
 }
 
-func TestRetentionDropsTheOldest(t *testing.T) {
+func TestRetention_drops_the_oldest(t *testing.T) {
 	inBubble(t, Knobs{Retention: 2}, func(t *testing.T, s *Service, c client) {
 		add(s)
 		_, _, err := c.send(http.MethodPost, "", `{"domain_name":"mine"}`)
@@ -370,7 +370,7 @@ func TestFailures(t *testing.T) {
 	})
 }
 
-func TestOthersChangeTheList(t *testing.T) {
+func TestOthers_change_the_list(t *testing.T) {
 	run := func(seed uint64) string {
 		var text string
 		inBubble(t, Knobs{Seed: seed, Every: time.Second, Creates: 3, Flips: 3, Removals: 1, WorkMin: time.Second, WorkMax: minute},
@@ -415,7 +415,7 @@ func TestQuota(t *testing.T) {
 	assert.Equal(t, "30 second", period(30*time.Second))
 }
 
-func TestLatencyEndsWithTheContext(t *testing.T) {
+func TestLatency_ends_with_the_context(t *testing.T) {
 	inBubble(t, Knobs{Latency: minute}, func(t *testing.T, s *Service, _ client) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -430,7 +430,7 @@ func TestLatencyEndsWithTheContext(t *testing.T) {
 	})
 }
 
-func TestBeforeSeesEachRequest(t *testing.T) {
+func TestBefore_sees_each_request(t *testing.T) {
 	inBubble(t, Knobs{}, func(t *testing.T, s *Service, c client) {
 		s.Before(func(r Request) { s.Apply(0, Change{ID: fmt.Sprintf("offset-%d", r.Offset), Status: "waiting"}) })
 		assert.Equal(t, "offset-0", ids(c.list("")))
@@ -438,7 +438,7 @@ func TestBeforeSeesEachRequest(t *testing.T) {
 	})
 }
 
-func TestDrawUsesEveryKnob(t *testing.T) {
+func TestDraw_uses_every_knob(t *testing.T) {
 	seen := map[string]int{}
 	for seed := range uint64(400) {
 		k := Draw(seed)
@@ -457,7 +457,7 @@ func TestDrawUsesEveryKnob(t *testing.T) {
 	}
 }
 
-func TestUnknownPath(t *testing.T) {
+func TestService_unknown_path(t *testing.T) {
 	inBubble(t, Knobs{}, func(t *testing.T, s *Service, _ client) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://cdn.example.com/v1/other", nil)
 		require.NoError(t, err)
