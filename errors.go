@@ -34,13 +34,14 @@ var (
 	ErrQuotaExceeded = errors.New("quota exceeded")
 	// ErrTaskNotFound means that the service knows no export task with this id.
 	ErrTaskNotFound = errors.New("export task not found")
-	// ErrTaskFailed means that the export task has ended without a file.
+	// ErrTaskFailed means that the export task has ended without a file. With [WithExportKey], the task remains the
+	// key's until [CdnClient.SettleExport] frees the key.
 	ErrTaskFailed = errors.New("export task failed")
 	// ErrMalformedResponse means that the response is not one of the service: it is empty, cut short, HTML, larger
 	// than 32 MiB, or JSON of another shape.
 	ErrMalformedResponse = errors.New("malformed response")
-	// ErrAmbiguousExport means that a task was created and cannot be told from another that was created at the same
-	// time. [AmbiguousExportError] has the candidates.
+	// ErrAmbiguousExport means that the list does not prove which task is the export's. [AmbiguousExportError] has the
+	// candidates. If the error wraps [ErrOutcomeUnknown] too, none of them may be the export's.
 	ErrAmbiguousExport = errors.New("ambiguous export")
 	// ErrTaskNotFinished means that the file of a task was requested before the task was finished.
 	ErrTaskNotFinished = errors.New("export task not finished")
@@ -135,7 +136,9 @@ func (e *APIError) As(target any) bool {
 	return true
 }
 
-// AmbiguousExportError has the tasks of which one was created by the call. It wraps [ErrAmbiguousExport].
+// AmbiguousExportError has the tasks that may be the export's. It wraps [ErrAmbiguousExport]. Compare the file of a
+// candidate with the request before you use it. If the error that wraps it matches [ErrOutcomeUnknown] too, the
+// response to the create was lost, and even a single candidate may be another user's task.
 type AmbiguousExportError struct {
 	// Candidates are the tasks that were not in the list before, the oldest first.
 	Candidates []ExportTask

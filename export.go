@@ -13,19 +13,19 @@ import (
 	"example.com/huaweicloud/cdn/internal/retry"
 )
 
-// Export creates an export task, finds it, and waits until it is finished, as [CdnClient.WaitForExportTask] does.
+// Export creates an export task, finds it, and waits until it is finished, as [CdnClient.WaitForExportTask] does. One
+// call never creates two tasks. With [WithExportKey], all calls with the same key share one task.
 //
-// The service does not name the task that it creates, and shows it in the list a little later. So the task is found
-// by counting: the exports of one client create one after the other, and once [WithListLag] has passed since the
-// last create, the list must show exactly as many new tasks as were created. If it shows more, another user or
-// client has created one meanwhile, and the error is an [*AmbiguousExportError] with the candidates. So each call
-// takes at least the lag, and exports at the same time share it. If the response to the create is lost, the error
-// wraps [ErrOutcomeUnknown] and names a task that is new in the list, if there is one: it may be another user's. A
-// task is never created twice.
+// The response to a create does not name the task, and the list shows it a little later. So Export finds the task by
+// counting. Exports of one client create their tasks one after the other. Once [WithListLag] has passed since the last
+// create, the list must show exactly as many new tasks as were created. So each call takes at least that lag; calls at
+// the same time share it. If the list shows more new tasks, another user or client has created one, and the error is
+// an [*AmbiguousExportError] with the candidates. If the response to the create was lost, the error wraps
+// [ErrOutcomeUnknown]; a new task that it names may be another user's.
 //
-// A task that is known is returned with the error too, so that it can be waited for again, and its id is logged at
-// info level as soon as it is certain. If no task is returned, an error that wraps [ErrOutcomeUnknown] or
-// [ErrAmbiguousExport] says that there may be one, and any other error that there is none.
+// If the task is known, it is returned with an error too, and can be waited for again. Its id is logged at info level
+// before the wait. If no task is returned, there may be one if the error wraps [ErrOutcomeUnknown] or
+// [ErrAmbiguousExport], and there is none otherwise.
 func (c *CdnClient) Export(ctx context.Context, request *CreateExportTaskRequest, opts ...ExportOption) (*ExportTask, error) {
 	report := c.observer.export()
 	task, err := c.export(ctx, request, opts, report)
@@ -36,10 +36,10 @@ func (c *CdnClient) Export(ctx context.Context, request *CreateExportTaskRequest
 	return task, err
 }
 
-// ExportFile does what [CdnClient.Export] does, and writes the task's file to path as [CdnClient.DownloadFile] does.
-// The file takes no further request to the service, since the link comes with the finished task. The task is
-// returned, also with an error as soon as it is known. An error of the download says so, and can be followed by
-// a DownloadFile of the task.
+// ExportFile exports as [CdnClient.Export] does, and writes the task's file to path as [CdnClient.DownloadFile] does. A
+// file that exists at path is replaced once the new one is complete. The download needs no further request to the
+// service, because the finished task has the link. The errors are those of both methods. If the task is known, it is
+// returned with an error too; after a failed download, DownloadFile can fetch its file.
 func (c *CdnClient) ExportFile(ctx context.Context, request *CreateExportTaskRequest, path string, opts ...ExportOption) (*ExportTask, error) {
 	report := c.observer.export()
 	task, err := c.exportFile(ctx, request, path, opts, report)
@@ -51,7 +51,7 @@ func (c *CdnClient) ExportFile(ctx context.Context, request *CreateExportTaskReq
 }
 
 func (c *CdnClient) exportFile(ctx context.Context, request *CreateExportTaskRequest, path string, opts []ExportOption, report *exportReport) (*ExportTask, error) {
-	if err := checkFolder(path); err != nil {
+	if err := checkPath(path); err != nil {
 		return nil, err
 	}
 	task, err := c.export(ctx, request, opts, report)
@@ -62,10 +62,14 @@ func (c *CdnClient) exportFile(ctx context.Context, request *CreateExportTaskReq
 	return task, inStep("download", err)
 }
 
-// checkFolder finds out before the export whether the folder of its file exists.
-func checkFolder(path string) error {
+// checkPath returns an error if path cannot be the name of a file. It is called before the create, because a later
+// failure would leave a task without a file.
+func checkPath(path string) error {
 	if path == "" {
 		return invalid("path", path, "must not be empty")
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return invalid("path", path, "is a directory")
 	}
 	_, err := os.Stat(filepath.Dir(path))
 	return err
@@ -94,19 +98,15 @@ func (c *CdnClient) export(ctx context.Context, request *CreateExportTaskRequest
 	if err != nil {
 		return nil, err
 	}
-	c.logCreated(ctx, created.TaskID)
-	report.created(created.TaskID)
-	return c.awaitCreated(ctx, created.TaskID, created)
+	return c.awaitCreated(ctx, created.TaskID, created, report)
 }
 
-// logCreated logs the id of a new task: the wait may be long, and a program that dies in it would not know the task.
-func (c *CdnClient) logCreated(ctx context.Context, taskID string) {
-	c.poller.logger.LogAttrs(ctx, slog.LevelInfo, "cdn: export task created", slog.String("task_id", taskID))
-}
-
-// awaitCreated waits for a task. created is what is known of a new one, nil if the task is older. The caller is a
-// subscriber of the poller.
-func (c *CdnClient) awaitCreated(ctx context.Context, taskID string, created *ExportTask) (*ExportTask, error) {
+// awaitCreated reports an export's task, and waits for it. created is what is known of a new task, nil if the task is
+// older. The caller is a subscriber of the poller.
+func (c *CdnClient) awaitCreated(ctx context.Context, taskID string, created *ExportTask, report *exportReport) (*ExportTask, error) {
+	// The wait may be long, and a program that dies in it could not name the task otherwise.
+	c.poller.logger.LogAttrs(ctx, slog.LevelInfo, "cdn: waiting for the export's task", slog.String("task_id", taskID))
+	report.created(taskID)
 	w := c.poller.waitFor(taskID, created)
 	defer c.poller.forget(w)
 	task, err := w.await(ctx)
@@ -119,11 +119,11 @@ func (c *CdnClient) awaitCreated(ctx context.Context, taskID string, created *Ex
 	return task, err
 }
 
-// createAndFind creates a task and returns it once it is certain which it is. The caller is a subscriber of the
-// poller. The task has no status if the response to the create named it; then the list may show it later.
+// createAndFind creates a task and returns it once the list proves which task it is. The caller is a subscriber of
+// the poller. If the response to the create names the task, it is returned without a status.
 //
-// If no task is returned, the error wraps ErrOutcomeUnknown or ErrAmbiguousExport if there may be one; errors.As
-// finds an AmbiguousExportError with the candidates in it. Any other error says that there is none.
+// If no task is returned, there may be one if the error wraps ErrOutcomeUnknown or ErrAmbiguousExport, and there is
+// none otherwise.
 func (c *CdnClient) createAndFind(ctx context.Context, request *CreateExportTaskRequest) (*ExportTask, error) {
 	claim, task, err := c.createInTurn(ctx, request)
 	if claim == nil {
@@ -140,8 +140,8 @@ func (c *CdnClient) createAndFind(ctx context.Context, request *CreateExportTask
 	return c.poller.latest(claim.task), nil
 }
 
-// createInTurn creates a task and looks for it until the list shows one for each create of the batch. One export
-// of a client does that at a time. The task is returned if the response names it; otherwise it is the claim's.
+// createInTurn creates a task and reads the list until it shows a task for each create of the batch. One export of a
+// client does that at a time. It returns the task if the response names it, and a claim otherwise.
 func (c *CdnClient) createInTurn(ctx context.Context, request *CreateExportTaskRequest) (*claim, *ExportTask, error) {
 	select {
 	case c.exportTurn <- struct{}{}:
@@ -176,8 +176,8 @@ const (
 	maxFindPause = 15 * time.Second
 )
 
-// find reads the list until it shows a task for the claim, or the claim or ctx has ended. It begins with a pause
-// if the list was late to show the task of the last create.
+// find reads the list until it shows a task for the claim, or until the claim or ctx ends. It begins with a pause if
+// the list showed the task of the previous create late.
 func (p *poller) find(ctx context.Context, c *claim) {
 	pause := minFindPause
 	for reading := 1; ; reading++ {
@@ -187,7 +187,7 @@ func (p *poller) find(ctx context.Context, c *claim) {
 		if ctx.Err() != nil {
 			return
 		}
-		// A permanent failure of a reading ends the claim. After a transient one the next reading may do better.
+		// A permanent failure ends the claim. After a transient one the next reading may succeed.
 		_ = p.read(ctx, &demand{depth: maxStamp})
 		if p.isShown(c) {
 			p.listIsLate = reading > 1
@@ -199,7 +199,7 @@ func (p *poller) find(ctx context.Context, c *claim) {
 	}
 }
 
-// pauseFor waits until the pause is over, or the claim or ctx has ended.
+// pauseFor waits for the pause, or until the claim or ctx ends.
 func (p *poller) pauseFor(ctx context.Context, c *claim, pause time.Duration) {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -210,14 +210,14 @@ func (p *poller) pauseFor(ctx context.Context, c *claim, pause time.Duration) {
 	}
 }
 
-// isShown reports whether the list shows a task for the claim, or the claim has ended.
+// isShown reports whether the list shows a task for the claim, or whether the claim has ended.
 func (p *poller) isShown(c *claim) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.candidateOf(c) != nil || p.indexOf(c) < 0
 }
 
-// indexOf returns the place of an open claim in the batch, or -1. The caller holds the lock.
+// indexOf returns the index of an open claim in the batch, or -1. The caller holds the lock.
 func (p *poller) indexOf(c *claim) int {
 	if p.batch != nil {
 		for i, other := range p.batch.claims {
@@ -229,7 +229,8 @@ func (p *poller) indexOf(c *claim) int {
 	return -1
 }
 
-// candidateOf returns the task that is the claim's if no other user created one, or nil. The caller holds the lock.
+// candidateOf returns the claim's task on the assumption that no other user created one, or nil. The caller holds the
+// lock.
 func (p *poller) candidateOf(c *claim) *ExportTask {
 	i := p.indexOf(c)
 	if i < 0 || i >= len(p.batch.created) {
@@ -238,7 +239,7 @@ func (p *poller) candidateOf(c *claim) *ExportTask {
 	return &p.batch.created[i].task
 }
 
-// unproved returns the error for a claim whose caller leaves before it is decided.
+// unproved returns the error for a claim whose context ended before it was settled.
 func (p *poller) unproved(c *claim, why error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -248,15 +249,16 @@ func (p *poller) unproved(c *claim, why error) error {
 	return unfound(why)
 }
 
-// batchDepth returns down to which stamp a reading must go to show all that is new since the batch began.
+// batchDepth returns the stamp down to which a reading shows all tasks that are new since the batch began.
 func (p *poller) batchDepth() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.batch.depth
 }
 
-// settleLost waits for a reading one lag after a create whose response was lost. The other claims of the batch are
-// certain if it shows no task beyond theirs. A new task is named in the error, and never taken.
+// settleLost returns the error for a create whose response was lost, after a reading one lag later. If the reading
+// shows no task beyond those of the other claims, the claims remain valid. A further task is named in the error and
+// never taken.
 func (p *poller) settleLost(ctx context.Context, cause error) error {
 	readable := retry.Sleep(ctx, p.lag)
 	var failure error

@@ -63,7 +63,7 @@ func (f *fakeService) onCreate(serve func() (*http.Response, error)) {
 	}
 }
 
-func TestExportReturnsTheFinishedTask(t *testing.T) {
+func TestExport_returns_the_finished_task(t *testing.T) {
 	for status, want := range map[ExportTaskStatus]error{ExportTaskSuccess: nil, ExportTaskFail: ErrTaskFailed} {
 		synctest.Test(t, func(t *testing.T) {
 			service := exporting()
@@ -75,12 +75,12 @@ func TestExportReturnsTheFinishedTask(t *testing.T) {
 			assert.Equal(t, "created-1", task.TaskID)
 			assert.Equal(t, status, task.Status)
 			assert.Equal(t, 1, service.creates)
-			assert.Contains(t, log.String(), `msg="cdn: export task created" task_id=created-1`)
+			assert.Contains(t, log.String(), `msg="cdn: waiting for the export's task" task_id=created-1`)
 		})
 	}
 }
 
-func TestExportChecksItsArgumentsFirst(t *testing.T) {
+func TestExport_invalid_arguments_before_any_request(t *testing.T) {
 	service := exporting()
 	client := newTestClient(t, service)
 	for _, request := range []*CreateExportTaskRequest{nil, {Interval: -1}} {
@@ -95,7 +95,11 @@ func TestExportChecksItsArgumentsFirst(t *testing.T) {
 	require.EqualError(t, err, "cdn: Export: invalid parameter: option 0 is nil")
 	assert.Zero(t, service.requests)
 
-	for path, want := range map[string]error{"": ErrInvalidParameter, filepath.Join(t.TempDir(), "no", "report"): fs.ErrNotExist} {
+	for path, want := range map[string]error{
+		"":                                    ErrInvalidParameter,
+		t.TempDir():                           ErrInvalidParameter,
+		filepath.Join(t.TempDir(), "no", "report"): fs.ErrNotExist,
+	} {
 		_, err = client.ExportFile(t.Context(), &CreateExportTaskRequest{}, path)
 		require.ErrorIs(t, err, want)
 	}
@@ -105,8 +109,8 @@ func TestExportChecksItsArgumentsFirst(t *testing.T) {
 	require.ErrorIs(t, err, ErrInvalidParameter)
 }
 
-// A task is certain one lag after its create, not before. What the service does then is up to the script.
-func TestExportIsNeverAGuess(t *testing.T) {
+// TestExport_proof scripts the service: a task is certain one lag after its create, not before.
+func TestExport_proof(t *testing.T) {
 	add := func(service *fakeService, ids ...string) {
 		for _, id := range ids {
 			service.add(ExportTask{TaskID: id, Status: ExportTaskSuccess})
@@ -201,7 +205,7 @@ var lostAnswers = map[string]func() (*http.Response, error){
 }
 
 // Without a lag, the task is certain with the reading after its create.
-func TestExportWithoutALag(t *testing.T) {
+func TestExport_no_lag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := exporting()
 		after(t, time.Second, func() { service.finish(ExportTaskSuccess) })
@@ -257,7 +261,7 @@ func (s *working) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // The snapshot before a create is the last reading, the reading after it finds the task, and all share the polls.
-func TestAHundredExportsAtOnceTakeFewRequests(t *testing.T) {
+func TestExport_requests_of_100_at_once(t *testing.T) {
 	for _, n := range []int{100, 400} {
 		synctest.Test(t, func(t *testing.T) {
 			service := &working{exporting(), t, 50 * time.Millisecond, time.Minute}
@@ -272,7 +276,7 @@ func TestAHundredExportsAtOnceTakeFewRequests(t *testing.T) {
 }
 
 // Another user's tasks make exports ambiguous, and never wrong. The error has all that it may be.
-func TestExportsAmongOtherUsers(t *testing.T) {
+func TestExport_beside_other_users(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := &working{exporting(), t, 50 * time.Millisecond, time.Minute}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -299,7 +303,7 @@ func TestExportsAmongOtherUsers(t *testing.T) {
 }
 
 // A lost response does not make the exports before and after it ambiguous.
-func TestALostCreateAmongOthers(t *testing.T) {
+func TestExport_lost_create_in_a_batch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := &working{exporting(), t, 50 * time.Millisecond, time.Minute}
 		service.onCreate(func() (*http.Response, error) {
@@ -315,7 +319,7 @@ func TestALostCreateAmongOthers(t *testing.T) {
 	})
 }
 
-func TestExportWhoseReadingsFail(t *testing.T) {
+func TestExport_readings_fail(t *testing.T) {
 	tests := []struct {
 		name    string
 		creates int // how many creates there were before the readings fail
@@ -358,7 +362,7 @@ func TestExportWhoseReadingsFail(t *testing.T) {
 }
 
 // The error of an export that is left says what is known of its task.
-func TestExportThatIsLeft(t *testing.T) {
+func TestExport_context_ends(t *testing.T) {
 	tests := []struct {
 		name  string
 		after time.Duration
@@ -390,7 +394,7 @@ func TestExportThatIsLeft(t *testing.T) {
 	}
 }
 
-func TestExportThatDoesNotGetItsTurn(t *testing.T) {
+func TestExport_context_ends_before_its_turn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -403,8 +407,8 @@ func TestExportThatDoesNotGetItsTurn(t *testing.T) {
 	})
 }
 
-// A named task that the list does not show yet keeps no other export from its turn, and is logged at once.
-func TestANamedTaskReleasesTheTurn(t *testing.T) {
+// If the response names the task, the next export need not wait until the list shows it.
+func TestExport_named_task_releases_the_turn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := exporting()
 		service.onCreate(func() (*http.Response, error) {
@@ -418,14 +422,14 @@ func TestANamedTaskReleasesTheTurn(t *testing.T) {
 	})
 }
 
-// A logger may be slow, and may use the client.
-func TestExportWithALoggerThatCallsTheClient(t *testing.T) {
+// A logger may call the client.
+func TestExport_logger_calls_the_client(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := exporting()
 		after(t, time.Minute, func() { service.finish(ExportTaskSuccess) })
 		var client *CdnClient
 		client = newTestClient(t, service, WithLogger(slog.New(callingHandler(func(record slog.Record) {
-			if strings.Contains(record.Message, "task created") {
+			if strings.Contains(record.Message, "export's task") {
 				_, err := client.ListExportTasks(t.Context(), nil)
 				assert.NoError(t, err)
 			}

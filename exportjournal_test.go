@@ -287,6 +287,7 @@ func TestExport_failed_task_of_key(t *testing.T) {
 		for range 2 {
 			task, err := j.exportKey("daily")
 			require.ErrorIs(t, err, ErrTaskFailed)
+			require.ErrorContains(t, err, `it remains the task of key "daily" until SettleExport frees the key`)
 			require.NotNil(t, task)
 		}
 		require.Len(t, j.owned("daily"), 1)
@@ -306,6 +307,7 @@ func TestExport_removed_task_of_key(t *testing.T) {
 		j.service.Apply(0, servicemodel.Change{ID: task.TaskID, Remove: true})
 		_, err = j.exportKey("daily")
 		require.ErrorIs(t, err, ErrTaskNotFound)
+		require.ErrorContains(t, err, "until SettleExport frees the key")
 		require.NoError(t, j.SettleExport(t.Context(), "daily", ""))
 		_, err = j.exportKey("daily")
 		require.NoError(t, err)

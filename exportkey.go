@@ -2,6 +2,7 @@ package cdn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -28,7 +29,7 @@ const maxExportKey = 500
 // ExportOption changes one call of [CdnClient.Export] or [CdnClient.ExportFile].
 type ExportOption func(*exportOptions) error
 
-// exportOptions is what the options of one export add up to.
+// exportOptions has the values of the options of one export.
 type exportOptions struct {
 	key string
 }
@@ -67,9 +68,10 @@ func WithExportKey(key string) ExportOption {
 	}
 }
 
-// WithJournal sets the journal for [WithExportKey]. A journal serves one account. All exports of its clients, also those
-// without a key, create and find their tasks one after the other: each holds the journal's lock for about the time of
-// [WithListLag]. So the only new task in the list is the export's.
+// WithJournal sets the journal for [WithExportKey]: a folder (journal.OpenDir), a PostgreSQL table (pgjournal.Open), or
+// an implementation of your own. A journal serves one account. All exports of its clients, also those without a key,
+// create and find their tasks one after the other. Each export holds the journal's lock for about the time of
+// [WithListLag]. So the only new task in the list is that export's.
 //
 // Tasks can still be created past the journal: in the console, by other programs, with [CdnClient.CreateExportTask].
 // Such a task makes an export ambiguous that creates its own at the same moment. If the create of that export is lost,
@@ -106,13 +108,16 @@ func (c *CdnClient) exportOnce(ctx context.Context, request *CreateExportTaskReq
 	if err != nil {
 		return found.task, err
 	}
-	report.created(found.task.TaskID)
 	defer c.poller.join()()
+	created := found.task
 	if found.old {
-		return c.awaitCreated(ctx, found.task.TaskID, nil)
+		created = nil
 	}
-	c.logCreated(ctx, found.task.TaskID)
-	return c.awaitCreated(ctx, found.task.TaskID, found.task)
+	task, err := c.awaitCreated(ctx, found.task.TaskID, created, report)
+	if key != "" && (errors.Is(err, ErrTaskFailed) || errors.Is(err, ErrTaskNotFound)) {
+		err = fmt.Errorf("%w; it remains the task of key %q until SettleExport frees the key", err, key)
+	}
+	return task, err
 }
 
 // SettleExport stores which task is the one of key: an operator's decision after [ErrAmbiguousExport]. An empty taskID

@@ -13,7 +13,8 @@ import (
 type Observer struct {
 	// Request is called after each request to the service, and after each request of a download to the object store.
 	Request func(RequestEvent)
-	// ExportCreated is called when the task of an export is known, before the wait for it begins.
+	// ExportCreated is called when the task of an export is known, before the wait for it begins. With a key, an
+	// earlier call may have created the task.
 	ExportCreated func(ExportEvent)
 	// ExportDone is called when an Export or ExportFile returns, after a failure too.
 	ExportDone func(ExportEvent)

@@ -128,7 +128,7 @@ func WithHTTPClient(client *http.Client) Option {
 // WithLogger sends log records to logger. None has a secret. By default, and with a nil logger, nothing is logged.
 //
 //   - Debug: each request. Requests to the object store have the operation Download.
-//   - Info: the source of the credentials, once, and the id of each task that [CdnClient.Export] has created.
+//   - Info: the source of the credentials, once, and the task id of each export, before its wait.
 //   - Warn: each retry and each failed poll, a quota that was learnt, a wrong local clock, credentials that could not be
 //     refreshed, a spent retry budget, and a journal that could not be completed.
 func WithLogger(logger *slog.Logger) Option {
