@@ -96,8 +96,8 @@ func TestExport_invalid_arguments_before_any_request(t *testing.T) {
 	assert.Zero(t, service.requests)
 
 	for path, want := range map[string]error{
-		"":                                    ErrInvalidParameter,
-		t.TempDir():                           ErrInvalidParameter,
+		"":          ErrInvalidParameter,
+		t.TempDir(): ErrInvalidParameter,
 		filepath.Join(t.TempDir(), "no", "report"): fs.ErrNotExist,
 	} {
 		_, err = client.ExportFile(t.Context(), &CreateExportTaskRequest{}, path)

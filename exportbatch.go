@@ -10,24 +10,25 @@ import (
 	"example.com/huaweicloud/cdn/internal/redact"
 )
 
-// A batch is the exports of one client whose tasks are not certain yet. The service does not name the task that a
-// create makes, so tasks and creates are matched by counting: all tasks that are new in the list since the batch
-// began are found, in order, and the n-th one belongs to create n, because create n+1 is not sent before.
+// batch has the exports of one client whose tasks are not proved yet. The response to a create does not name the task,
+// so a batch matches tasks and creates by counting. It collects the tasks that are new in the list since it began, in
+// order. Create n+1 is sent only after the list shows n new tasks, so new task n belongs to create n if no other user
+// creates tasks.
 //
-// That is a guess until it is proved. The list shows a task at most one lag after its create was accepted. So a
-// reading that begins one lag after create k shows the tasks of the creates up to k. If it shows exactly k new
-// tasks, there is no room for another user's. If it shows more when no create is in flight, one of them is another
-// user's, and any of the batch may be it. The poller's lock guards a batch.
+// A reading proves that. The list shows a task at most one lag after its create was accepted. So a reading that begins
+// one lag after create k shows the tasks of all creates up to k. If it shows exactly k new tasks, none is another
+// user's. If it shows more while no create is in flight, one of them is another user's, and the whole batch is
+// ambiguous. The poller's lock guards a batch.
 type batch struct {
 	claims   []*claim   // the accepted creates, in order
 	created  []creation // the new tasks, in order
-	inFlight bool       // whether a create is on its way
+	inFlight bool       // whether a create was sent and its response is not known
 	began    time.Time  // when the first create was accepted
-	settleAt time.Time  // when a reading may prove the tasks; zero if none is due
-	depth    int64      // the stamp down to which the list must be read to show all that is new
-	total    int        // how many tasks the list had
+	settleAt time.Time  // when a reading may prove the tasks; zero if no reading is needed
+	depth    int64      // the stamp down to which a reading shows all new tasks
+	total    int        // the number of tasks in the list when the batch began
 	named    map[string]bool
-	changed  chan struct{} // closed after each change, and replaced
+	changed  chan struct{} // closed and replaced after each change
 }
 
 // claim is one accepted create. Its result is set before done is closed.
@@ -39,13 +40,13 @@ type claim struct {
 }
 
 const (
-	// batchLags bounds a batch, in lags: one task of another user makes the whole batch ambiguous.
+	// batchLags limits the age of a batch, in lags. One task of another user makes the whole batch ambiguous.
 	batchLags = 5
-	// findFor is how long a task is looked for that the service said it created.
+	// findFor is how long an accepted create waits for its task to appear in the list.
 	findFor = 2 * time.Minute
 )
 
-// newBatch returns a batch that begins with the last reading.
+// newBatch returns a batch whose base is the last reading.
 func newBatch(known *snapshot) *batch {
 	return &batch{
 		depth: belowSkew(known.head), total: known.total,
@@ -53,13 +54,13 @@ func newBatch(known *snapshot) *batch {
 	}
 }
 
-// notify wakes those that wait for a change of the batch.
+// notify wakes the goroutines that wait for a change of the batch.
 func (b *batch) notify() {
 	close(b.changed)
 	b.changed = make(chan struct{})
 }
 
-// found adds tasks that are new in the list.
+// found adds new tasks of the list.
 func (b *batch) found(created []creation) {
 	for _, c := range created {
 		if !b.named[c.task.TaskID] {
@@ -71,7 +72,7 @@ func (b *batch) found(created []creation) {
 	}
 }
 
-// name takes out a task whose id the response to its create gave.
+// name removes the task that the response to its create named.
 func (b *batch) name(id string) {
 	b.named[id] = true
 	for i, c := range b.created {
@@ -93,13 +94,13 @@ func (b *batch) accept(now time.Time, lag time.Duration) *claim {
 	return c
 }
 
-// isReady reports whether another create may join the batch: the list shows all tasks of the batch, no others,
-// and the batch is not too long already.
+// isReady reports whether another create may join the batch. The list must show as many new tasks as the batch has
+// claims, and the batch must be young enough.
 func (b *batch) isReady(now time.Time, lag time.Duration) bool {
 	return len(b.created) == len(b.claims) && (len(b.claims) == 0 || now.Sub(b.began) < batchLags*lag)
 }
 
-// isOverdue reports whether the list should have shown a task by now and has not.
+// isOverdue reports whether a task of the batch is not in the list one lag after its create.
 func (b *batch) isOverdue(now time.Time) bool {
 	return b != nil && len(b.created) < len(b.claims) && !b.settleAt.After(now)
 }
@@ -109,8 +110,8 @@ func (b *batch) isDue(now time.Time) bool {
 	return b != nil && !b.settleAt.IsZero() && !now.Before(b.settleAt)
 }
 
-// settle ends the claims that a reading decides. began is when the reading began, and total how many tasks the list has
-// now. The reading proves nothing unless it showsAllNew, nor if the list grew by more than it shows.
+// settle ends the claims that a reading decides. began is when the reading began, and total is the number of tasks in
+// the list. A reading proves nothing unless it shows all new tasks, and the total grew by no more than these.
 func (b *batch) settle(began time.Time, showsAllNew bool, total int, lag time.Duration) {
 	if !b.settleAt.After(began) {
 		b.settleAt = time.Time{}
@@ -164,7 +165,7 @@ func (b *batch) candidates() []ExportTask {
 	return tasks
 }
 
-// end ends all claims with a failure of the readings or an ambiguity.
+// end ends all claims with err.
 func (b *batch) end(err error) {
 	for _, c := range b.claims {
 		c.end(nil, err)
@@ -178,11 +179,11 @@ func (c *claim) end(task *ExportTask, err error) {
 	close(c.done)
 }
 
-// unfound returns the error for a task that was created and not found.
+// unfound returns the error for a create that was accepted and whose task was not found.
 func unfound(why error) error { return outcomeUnknown{fmt.Errorf("find the new task: %w", why)} }
 
-// lost returns the error for a create whose response was lost, after a reading one lag later. A lone candidate
-// proves nothing: it may be another user's, and the create may still take effect.
+// lost returns the error for a create whose response was lost, after a reading one lag later. A single candidate
+// proves nothing: it may be another user's task, and the create may still take effect.
 func lost(err error, candidates []ExportTask) error {
 	switch len(candidates) {
 	case 0:
@@ -194,7 +195,7 @@ func lost(err error, candidates []ExportTask) error {
 	return fmt.Errorf("%w; %w", err, &AmbiguousExportError{candidates})
 }
 
-// settleDepth returns down to which stamp the next reading must go to decide claims, or maxStamp.
+// settleDepth returns the stamp down to which the next reading decides claims, or maxStamp if none can be decided.
 func (p *poller) settleDepth(now time.Time) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
