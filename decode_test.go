@@ -163,7 +163,7 @@ func TestDecodePage_error_object(t *testing.T) {
 	}
 }
 
-// A page costs its slice of tasks, however many there are: the strings are slices of the text.
+// A page allocates its slice of tasks only: the strings are slices of the text.
 func TestDecodePage_allocates_once(t *testing.T) {
 	text := pageText(100)
 	allocations := testing.AllocsPerRun(10, func() {
@@ -189,7 +189,7 @@ func TestDecodePage_repeated_member_allocates_once(t *testing.T) {
 	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4<<20))
 }
 
-// Each cut of a response is an error, and the error says so.
+// Each cut of a response is an error that says that the text is cut, or that a value is missing.
 func TestDecodePage_every_cut_is_an_error(t *testing.T) {
 	whole := `{"total":1,"more":[true,null,1.5e3],"data":[{"task_id":"a\u00e9\ud83d\ude00","create_time":12}]}`
 	_, err := decodePage(whole)
@@ -197,7 +197,7 @@ func TestDecodePage_every_cut_is_an_error(t *testing.T) {
 	for i := range len(whole) {
 		_, err := decodePage(whole[:i])
 		require.Error(t, err, whole[:i])
-		if utf8.ValidString(whole[:i]) && !strings.HasSuffix(whole[:i], "true"[:1]) {
+		if utf8.ValidString(whole[:i]) {
 			cut := errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "want a value")
 			assert.True(t, cut, "%s: %v", whole[:i], err)
 		}
@@ -227,7 +227,7 @@ func FuzzDecodePage(f *testing.F) {
 	})
 }
 
-// referencePage is decodePage in the words of encoding/json.
+// referencePage is decodePage with encoding/json.
 func referencePage(text string) (page, error) {
 	var members map[string]json.RawMessage
 	switch {
@@ -236,7 +236,7 @@ func referencePage(text string) (page, error) {
 	case json.Unmarshal([]byte(text), &members) != nil || members == nil:
 		return page{}, errors.New("not an object")
 	}
-	// A member that is there twice must be right both times, which a map does not show.
+	// A member that is there twice must be right both times. A map keeps only the last one.
 	if hasTwice(text) {
 		return decodePage(text)
 	}
@@ -282,7 +282,7 @@ func referenceTask(raw json.RawMessage) (ExportTask, error) {
 	return task, err
 }
 
-// referenceText takes a number as its literal text, also if it is too large for a float64.
+// referenceText reads a string, or a number as its literal text. The number may be too large for a float64.
 func referenceText(raw json.RawMessage, to *string) error {
 	if len(raw) > 0 && strings.IndexByte("-0123456789", raw[0]) >= 0 {
 		*to = string(raw)
@@ -374,7 +374,7 @@ func hasTwice(text string) bool {
 // PageText is pageText for the benchmarks outside the package.
 var PageText = pageText
 
-// pageText is a page of n tasks as the service would send it.
+// pageText returns a page of n tasks as the service would send it.
 func pageText(n int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `{"total":%d,"data":[`, n)
@@ -405,7 +405,7 @@ func BenchmarkDecodePage(b *testing.B) {
 	}
 }
 
-// What the official SDK takes for the same page.
+// BenchmarkDecodePageOfficial decodes the same pages with the official SDK.
 func BenchmarkDecodePageOfficial(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		text := []byte(pageText(n))
@@ -422,7 +422,7 @@ func BenchmarkDecodePageOfficial(b *testing.B) {
 	}
 }
 
-// What encoding/json takes for the same page into the plainest struct.
+// BenchmarkDecodePageEncodingJSON decodes the same pages with encoding/json, into a struct without methods.
 func BenchmarkDecodePageEncodingJSON(b *testing.B) {
 	type task struct {
 		TaskID       string `json:"task_id"`

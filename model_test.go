@@ -89,7 +89,7 @@ func TestListExportTasksResponse_JSON_is_the_wire_form(t *testing.T) {
 	got.StatusCode, got.RequestID, got.Attempts = 200, "r", 1
 	back, err := json.Marshal(got)
 	require.NoError(t, err)
-	assert.Equal(t, text, string(back), "the metadata is not of the wire form")
+	assert.Equal(t, text, string(back), "the metadata is no part of the wire form")
 }
 
 func TestUnmarshalJSON_error_names_the_member(t *testing.T) {
@@ -203,7 +203,7 @@ func TestCreateExportTaskRequest_invalid(t *testing.T) {
 	}
 }
 
-// A kept task keeps little memory, whatever else its response held.
+// A task that the caller keeps does not keep its whole response in memory.
 func TestExportTask_kept_in_little_memory(t *testing.T) {
 	const responses = 32
 	thousand := pageText(1000)
@@ -221,7 +221,7 @@ func TestExportTask_kept_in_little_memory(t *testing.T) {
 		{"the tasks of a padded page", padded, func(client *CdnClient) (any, error) {
 			return client.ListExportTasks(t.Context(), nil)
 		}},
-		{"what a poll has found", thousand, func(client *CdnClient) (any, error) {
+		{"a snapshot of a poll", thousand, func(client *CdnClient) (any, error) {
 			page, err := client.ListExportTasks(t.Context(), nil)
 			if err != nil {
 				return nil, err

@@ -171,14 +171,14 @@ func TestSkip_nested_too_deep(t *testing.T) {
 	}
 }
 
-// Each cut of a text is noticed, as a cut if it is not in the middle of a literal or a number.
+// Each cut of a text is an error that says that the text is cut, or that a value is missing.
 func TestScanner_every_cut_is_an_error(t *testing.T) {
 	const whole = `{"total":1,"more":[true,null,1.5e3],"data":[{"id":"a\u00e9\ud83d\ude00é12345678","time":12}]}`
 	require.NoError(t, skipText(whole))
 	for i := range len(whole) {
 		err := skipText(whole[:i])
 		require.Error(t, err, whole[:i])
-		if utf8.ValidString(whole[:i]) && !strings.HasSuffix(strings.TrimRight(whole[:i], "ruenl"), "[") {
+		if utf8.ValidString(whole[:i]) {
 			cut := isCut(err) || strings.Contains(err.Error(), "want a value")
 			assert.True(t, cut, "%s: %v", whole[:i], err)
 		}
