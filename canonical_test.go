@@ -23,13 +23,13 @@ func TestSign_host_as_it_is_sent(t *testing.T) {
 		header        http.Header
 		same          bool
 	}{
-		"Host set":                        {urlHost: "192.0.2.1", host: "cdn.example.com", same: true},
-		"Host header, which no one sends": {urlHost: "cdn.example.com", header: http.Header{"Host": {"other.example.com"}}, same: true},
-		"port":                            {urlHost: "cdn.example.com:8443"},
-		"dot at the end":                  {urlHost: "cdn.example.com."},
-		"capitals":                        {urlHost: "CDN.example.com"},
-		"IPv6 address":                    {urlHost: "[::1]:443"},
-		"another Host":                    {urlHost: "cdn.example.com", host: "other.example.com"},
+		"Host set":                       {urlHost: "192.0.2.1", host: "cdn.example.com", same: true},
+		"Host header, which is not sent": {urlHost: "cdn.example.com", header: http.Header{"Host": {"other.example.com"}}, same: true},
+		"port":                           {urlHost: "cdn.example.com:8443"},
+		"dot at the end":                 {urlHost: "cdn.example.com."},
+		"capitals":                       {urlHost: "CDN.example.com"},
+		"IPv6 address":                   {urlHost: "[::1]:443"},
+		"another Host":                   {urlHost: "cdn.example.com", host: "other.example.com"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -50,7 +50,7 @@ func TestSign_host_in_punycode(t *testing.T) {
 // net/http sends an empty host instead of one with a character that no host has.
 func TestSign_host_that_net_http_changes_is_invalid(t *testing.T) {
 	for c := range rune(0x80) {
-		if c == '%' { // begins a zone, which net/http removes only within brackets
+		if c == '%' { // it begins a zone, which net/http removes only within brackets
 			continue
 		}
 		req := newTestRequest(t, http.MethodGet, "https://cdn.example.com/v1", "")

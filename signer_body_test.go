@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// countingBody counts its reads.
+// countingBody counts its reads and its closes.
 type countingBody struct {
 	io.Reader
 	reads, closes int
@@ -47,7 +47,7 @@ func TestSign_body_read_through_GetBody(t *testing.T) {
 	assert.Zero(t, body.reads)
 	assert.Zero(t, body.closes)
 	require.Len(t, opened, 1)
-	assert.Equal(t, 1, opened[0].closes, "what was opened must be closed")
+	assert.Equal(t, 1, opened[0].closes, "the opened body must be closed")
 	assert.NoError(t, testSigner.Verify(req, testTime))
 }
 
@@ -103,7 +103,7 @@ func TestSign_declared_hash_leaves_the_body_unread(t *testing.T) {
 			assert.Equal(t, []string{"host", "x-sdk-content-sha256", "x-sdk-date"}, signedNames(t, req))
 
 			require.NoError(t, testSigner.Verify(req, testTime))
-			assert.Equal(t, declared == "UNSIGNED-PAYLOAD", body.reads == 0, "only a body that is not signed need not be read")
+			assert.Equal(t, declared == "UNSIGNED-PAYLOAD", body.reads == 0, "Verify reads the body unless it is not signed")
 			assert.Equal(t, "content", readAll(t, req.Body))
 		})
 	}
@@ -132,7 +132,7 @@ func TestSign_unreadable_body_returns_its_error(t *testing.T) {
 		"GetBody": func(r *http.Request) {
 			r.Body, r.GetBody = io.NopCloser(strings.NewReader("")), func() (io.ReadCloser, error) { return nil, broken }
 		},
-		"what GetBody gives": func(r *http.Request) {
+		"the body of GetBody": func(r *http.Request) {
 			r.Body = io.NopCloser(strings.NewReader(""))
 			r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(iotest.ErrReader(broken)), nil }
 		},

@@ -78,7 +78,7 @@ func TestVerify_vectors_of_the_official_signer(t *testing.T) {
 	}
 }
 
-// judged is a request for both signers.
+// judged is a request that both signers sign.
 type judged struct {
 	signer      Signer
 	time        time.Time
@@ -248,7 +248,7 @@ func (j judged) ours() *http.Request {
 	if j.contentType != "" {
 		req.Header.Set("Content-Type", j.contentType)
 		if !strings.Contains(j.contentType, "json") {
-			// The official signer does so itself.
+			// The official signer sets the header by itself.
 			req.Header.Set("X-Sdk-Content-Sha256", "UNSIGNED-PAYLOAD")
 		}
 	}

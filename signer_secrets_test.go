@@ -62,7 +62,7 @@ func holders(s Signer) map[string]any {
 }
 
 func TestSigner_fmt_prints_no_secret(t *testing.T) {
-	// All letters but p and w: fmt prints these two as mistakes, without calling Format. go vet refuses them.
+	// p and w are left out: fmt prints them as mistakes without a call of Format, and go vet reports them.
 	verbs := "abcdefghijklmnoqrstuvxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	flags := []string{"", "+", "#", "-", " ", "0", "+#", "#+ ", "20", "-20.3", "#x"}
 	for name, holder := range holders(testTemporary) {

@@ -114,7 +114,7 @@ func TestVerify_request_sent_twice(t *testing.T) {
 }
 
 func TestVerify_hop_by_hop_headers(t *testing.T) {
-	const upgrade = "Upgrade" // of it, net/http's HTTP/2 takes an empty value only
+	const upgrade = "Upgrade" // net/http's HTTP/2 sends only an empty one
 	header := http.Header{
 		"Keep-Alive": {"timeout=5"}, "Proxy-Connection": {"keep-alive"}, "Te": {"trailers"}, "Expect": {"100-continue"}, upgrade: {"h2c"},
 	}

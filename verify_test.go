@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// authorize signs exactly these headers of req, as signers in other languages do.
+// authorize signs the named headers of req and no others, as signers in other languages do.
 func authorize(t testing.TB, s Signer, req *http.Request, names ...string) {
 	t.Helper()
 	headers, err := signedHeaders(req, names)
@@ -33,11 +33,11 @@ func TestVerify_SignedHeaders_counts(t *testing.T) {
 		"X-Sdk-Date": {"20240229T235958Z"}, "Content-Type": {"application/json"}, "User-Agent": {"java"}, "X_under": {"a"}, "X-Other": {"b"},
 	}
 	tests := map[string][]string{
-		"date only":              {"x-sdk-date"},
-		"host and date":          {"host", "x-sdk-date"},
-		"as other official SDKs": {"content-type", "host", "x-sdk-date"},
-		"what we would not sign": {"user-agent", "x-sdk-date", "x_under"},
-		"in another order":       {"x-sdk-date", "x-other", "host"},
+		"date only":                  {"x-sdk-date"},
+		"host and date":              {"host", "x-sdk-date"},
+		"as other official SDKs":     {"content-type", "host", "x-sdk-date"},
+		"names that Sign leaves out": {"user-agent", "x-sdk-date", "x_under"},
+		"in another order":           {"x-sdk-date", "x-other", "host"},
 	}
 	for name, names := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -211,15 +211,15 @@ func TestVerify_unsigned_date_or_token_is_unauthorized(t *testing.T) {
 			signer: testTemporary, names: []string{"host", "x-sdk-date"}, says: "X-Security-Token is missing or not signed",
 			header: http.Header{"X-Sdk-Date": {"20240229T235958Z"}, "X-Security-Token": {testTemporary.SecurityToken}},
 		},
-		"no token where one is needed": {
+		"no token for temporary keys": {
 			signer: testTemporary, header: http.Header{"X-Sdk-Date": {"20240229T235958Z"}}, names: []string{"host", "x-sdk-date"},
 			says: "X-Security-Token is missing or not signed",
 		},
-		"a token where none is known": {
+		"a token for permanent keys": {
 			signer: testSigner, names: []string{"host", "x-sdk-date", "x-security-token"}, says: "X-Security-Token does not belong",
 			header: http.Header{"X-Sdk-Date": {"20240229T235958Z"}, "X-Security-Token": {"other"}},
 		},
-		"an empty token where none is known": {
+		"an empty token for permanent keys": {
 			signer: testSigner, names: []string{"host", "x-sdk-date"}, says: "X-Security-Token is missing or not signed",
 			header: http.Header{"X-Sdk-Date": {"20240229T235958Z"}, "X-Security-Token": {""}},
 		},
@@ -292,7 +292,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add("POST", "/v1", "host;x-sdk-date;x-security-token", "20240229T235958Z", "token", "", "b", "content")
 	f.Add("POST", "/v1?%zz", "x-sdk-content-sha256;x-sdk-date", "20240229T235958Z", "", "UNSIGNED-PAYLOAD", "c", "content")
 	f.Add("", "", "x-sdk-date", "", "", "", "", "")
-	// A random key is not in the corpus of the fuzzer.
+	// The corpus cannot contain a signature of a random key.
 	s := Signer{AccessKey: "a", SecretKey: rand.Text(), SecurityToken: ""}
 	f.Fuzz(func(t *testing.T, method, target, names, date, token, hash, signature, body string) {
 		path, rawQuery, _ := strings.Cut(target, "?")
