@@ -207,7 +207,7 @@ func TestConnection_reused_after_errors(t *testing.T) {
 	})
 	_, err := client.ListExportTasks(t.Context(), nil)
 	require.NoError(t, err)
-	assert.Len(t, connections, 1, "bodies are read to their end, those of errors too")
+	assert.Len(t, connections, 1, "the bodies of errors are read to their end too")
 }
 
 // net/http decodes a response with gzip. The limit counts the decoded bytes.

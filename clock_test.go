@@ -102,8 +102,8 @@ func TestClock_refusal_with_the_right_time_is_not_retried(t *testing.T) {
 	}
 }
 
-// A Date that does not help is tried once.
-func TestClock_wrong_with_wrong_keys(t *testing.T) {
+// A correction that does not help is tried once.
+func TestClock_useless_correction_is_tried_once(t *testing.T) {
 	transport, requests := inOrder(answering(401, "", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"))
 	client := newTestClient(t, transport)
 	_, err := client.ListExportTasks(t.Context(), nil)
@@ -114,7 +114,7 @@ func TestClock_wrong_with_wrong_keys(t *testing.T) {
 	assert.Equal(t, 3, *requests)
 }
 
-// The local clock may be set while a client runs, such as by NTP or after a virtual machine was suspended.
+// NTP may set the local clock while a client runs, for instance after a virtual machine was suspended.
 func TestClock_set_right_after_it_was_corrected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		requests, ahead := 0, time.Hour
@@ -154,7 +154,7 @@ func TestClock_correction_kept_for_the_retries_of_a_call(t *testing.T) {
 	})
 }
 
-// A key that is locked has its signatures refused with the right time too.
+// The service refuses all signatures of a locked key, also those with the right time.
 func TestClock_rejected_offset_is_tried_again_after_5_minutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		requests, locked := 0, true

@@ -79,7 +79,7 @@ func TestProxy_refused_CONNECT(t *testing.T) {
 			client := newTestClient(t, through(proxy, hook), WithEndpoint(service.URL), policy)
 			seen.Store(0)
 			_, err := client.CreateExportTask(t.Context(), &CreateExportTaskRequest{})
-			require.NoError(t, err, "a create was not sent, so it is sent again")
+			require.NoError(t, err, "the create was not sent, so it is retried")
 			assert.EqualValues(t, 1, seen.Load())
 			assert.EqualValues(t, 2, connects.Load())
 
@@ -117,7 +117,7 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.conns) }); return nil }
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
-// deadConn drops what is written once dead is set.
+// deadConn drops each write once dead is set.
 type deadConn struct {
 	net.Conn
 	dead *atomic.Bool
@@ -130,7 +130,7 @@ func (c deadConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// A connection that is dead and not closed costs one attempt. The next one has a new connection.
+// A connection that is dead but not closed fails one attempt. The next attempt has a new connection.
 func TestHTTP2_dead_connection_is_given_up_within_an_attempt(t *testing.T) {
 	certificates := httptest.NewUnstartedServer(nil)
 	certificates.StartTLS()
@@ -175,7 +175,7 @@ func TestHTTP2_dead_connection_is_given_up_within_an_attempt(t *testing.T) {
 	})
 }
 
-func TestResponse_encoded_unasked(t *testing.T) {
+func TestResponse_encoding_that_was_not_requested(t *testing.T) {
 	var compressed bytes.Buffer
 	writer := gzip.NewWriter(&compressed)
 	_, _ = io.WriteString(writer, emptyPage)
@@ -194,14 +194,14 @@ func TestResponse_encoded_unasked(t *testing.T) {
 	require.ErrorIs(t, err, ErrMalformedResponse)
 }
 
-// net/http takes an empty body for empty too, whatever its encoding.
+// net/http accepts an empty body with any Content-Encoding.
 func TestCreate_empty_body_with_an_encoding_is_accepted(t *testing.T) {
 	transport, _ := inOrder(answering(200, "", "Content-Encoding", "gzip"))
 	_, err := newTestClient(t, transport).CreateExportTask(t.Context(), &CreateExportTaskRequest{Action: ActionUV})
 	require.NoError(t, err)
 }
 
-// A transport of net/http that fails before it asks for a connection has sent nothing.
+// A transport of net/http that fails before it has a connection has sent nothing.
 func TestCreate_failed_proxy_setting_is_not_sent(t *testing.T) {
 	misconfigured := errors.New("no such proxy")
 	client := newTestClient(t, &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return nil, misconfigured }})
@@ -263,7 +263,7 @@ func TestRetryBudget_error_says_that_it_is_spent(t *testing.T) {
 	})
 }
 
-// Calls with the same Retry-After come back later than that, and not at the same moment.
+// Calls with the same Retry-After are retried later than that, and not at the same moment.
 func TestRetryAfter_calls_spread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := newTestClient(t, roundTripper(func(*http.Request) (*http.Response, error) {

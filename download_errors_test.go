@@ -57,7 +57,7 @@ func TestDownload_error_of_the_writer(t *testing.T) {
 	assert.Equal(t, int64(10), n)
 	_, err = client.Download(t.Context(), id, writerFunc(func(p []byte) (int, error) { return len(p) - 1, nil }))
 	require.ErrorIs(t, err, io.ErrShortWrite)
-	assert.Equal(t, 2, requests, "not the store's fault")
+	assert.Equal(t, 2, requests, "an error of the writer is not retried")
 }
 
 func TestDownload_cancelled_in_the_body(t *testing.T) {
@@ -190,8 +190,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// Each row is an end of a download and the error of the public methods. It has each line of the comment of
-// ofTransfer.
+// The table has a row for each line of ofTransfer's comment, and the error that the caller gets.
 func TestDownload_errors(t *testing.T) {
 	full := errors.New("disk full")
 	tests := []struct {
@@ -280,7 +279,7 @@ func TestDownload_task_older_than_a_week(t *testing.T) {
 		name   string
 		status int
 		age    time.Duration
-		want   string // "" for nothing about the age
+		want   string // empty if the error has nothing about the age
 	}{
 		{"gone", 404, 9*day + time.Hour, "; the task ended 9 days ago, and an export can be downloaded for 7 days"},
 		{"refused", 403, 8 * day, "; the task ended 8 days ago, and an export can be downloaded for 7 days"},
@@ -301,7 +300,7 @@ func TestDownload_task_older_than_a_week(t *testing.T) {
 
 			_, err = client.Download(t.Context(), id, io.Discard, cdn.WithLink(store.URL))
 			require.ErrorAs(t, err, &response)
-			if test.status != http.StatusForbidden { // then the task is asked for
+			if test.status != http.StatusForbidden { // a 403 makes the client fetch the task, which has the age
 				assert.NotContains(t, err.Error(), "7 days", "the age is not known")
 			}
 		})

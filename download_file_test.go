@@ -28,12 +28,15 @@ func TestDownloadFile_replaces_only_when_complete(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "old", string(content))
 
+	reports := 0
 	_, err = client.DownloadFile(t.Context(), id, path, cdn.WithProgress(func(cdn.Progress) {
+		reports++
 		content, err := os.ReadFile(path)
 		assert.NoError(t, err)
 		assert.Equal(t, "old", string(content), "untouched until the end")
 	}))
 	require.NoError(t, err)
+	assert.Positive(t, reports)
 	content, err = os.ReadFile(path)
 	require.NoError(t, err)
 	assert.Equal(t, "new", string(content))
@@ -138,8 +141,10 @@ func TestDownloadFile_private_until_complete(t *testing.T) {
 	folder, elsewhere := t.TempDir(), t.TempDir()
 	link := filepath.Join(folder, "link")
 	require.NoError(t, os.Symlink(filepath.Join(elsewhere, "report"), link))
+	var during []string
 	_, err := client.DownloadFile(t.Context(), id, link, cdn.WithProgress(func(cdn.Progress) {
-		for _, name := range filesIn(t, elsewhere) {
+		during = filesIn(t, elsewhere)
+		for _, name := range during {
 			info, err := os.Stat(filepath.Join(elsewhere, name))
 			if assert.NoError(t, err) {
 				assert.Equal(t, fs.FileMode(0o600), info.Mode())
@@ -147,13 +152,14 @@ func TestDownloadFile_private_until_complete(t *testing.T) {
 		}
 	}))
 	require.NoError(t, err)
+	assert.Len(t, during, 1, "the temporary file")
 	assert.Equal(t, []string{"link"}, filesIn(t, folder))
 	content, err := os.ReadFile(filepath.Join(elsewhere, "report"))
 	require.NoError(t, err)
 	assert.Equal(t, "new", string(content))
 }
 
-// A program's own output is written to, not replaced.
+// The standard output of a program is written to, not replaced.
 func TestDownloadFile_to_standard_output(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return

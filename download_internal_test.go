@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The link of a finished task is used unchanged. A fault of it is the service's, not the caller's.
+// The link of a finished task is used unchanged. A bad one is the service's error, not an invalid parameter.
 func TestDownloadFile_link_of_a_finished_task(t *testing.T) {
 	requests := 0
 	client := newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {

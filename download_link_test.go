@@ -46,13 +46,13 @@ func TestDownload_expired_link_is_replaced(t *testing.T) {
 	_, err := client.Download(t.Context(), id, &b)
 	require.NoError(t, err)
 	assert.True(t, bytes.Equal(content, b.Bytes()))
-	gets := 0
+	lookups := 0
 	for _, request := range srv.Requests() {
 		if request.Query.Get("task_id") == id {
-			gets++
+			lookups++
 		}
 	}
-	assert.Equal(t, 2, gets)
+	assert.Equal(t, 2, lookups)
 }
 
 // linkStore is a store that responds with 403 to the paths in refused.
@@ -77,7 +77,7 @@ func TestWithLink(t *testing.T) {
 	tests := []struct {
 		name  string
 		link  string
-		asked int // requests to the service
+		calls int // requests to the service
 		paths []string
 	}{
 		{"good", "/given?Signature=s3cret", 0, []string{"/given"}},
@@ -95,7 +95,7 @@ func TestWithLink(t *testing.T) {
 			require.NoError(t, err)
 			assert.True(t, bytes.Equal(content, b.Bytes()))
 			assert.Equal(t, test.paths, *paths)
-			assert.Len(t, srv.Requests(), test.asked)
+			assert.Len(t, srv.Requests(), test.calls)
 		})
 	}
 }
@@ -120,7 +120,7 @@ func TestWithLink_invalid(t *testing.T) {
 		assert.Empty(t, filesIn(t, folder))
 	}
 	_, err := client.Download(t.Context(), "", io.Discard, cdn.WithLink(srv.URL+"/x"))
-	require.ErrorIs(t, err, cdn.ErrInvalidParameter, "a new link may be needed")
+	require.ErrorIs(t, err, cdn.ErrInvalidParameter, "the id is needed for a new link")
 	assert.Empty(t, srv.Requests())
 }
 

@@ -24,7 +24,7 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// quickRetries keeps tests from waiting.
+// quickRetries are the default attempts with short delays.
 var quickRetries = cdn.WithRetryPolicy(cdn.RetryPolicy{MinBackoff: time.Nanosecond, MaxBackoff: time.Nanosecond})
 
 // noContext is a nil context.
@@ -50,7 +50,7 @@ func storeOf(t *testing.T, handler http.HandlerFunc, opts ...cdn.Option) (*cdn.C
 	return client, task.TaskID
 }
 
-// download runs Download and DownloadFile, which must have the same outcome.
+// download runs Download and DownloadFile, checks that they have the same outcome, and returns that.
 func download(t *testing.T, client *cdn.CdnClient, id string) ([]byte, error) {
 	t.Helper()
 	var b bytes.Buffer
@@ -180,7 +180,6 @@ func TestDownload_cut_connections_are_resumed(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, int64(size), n)
 	assert.True(t, bytes.Equal(content, b.Bytes()))
-	// A cut may lose bytes in flight.
 	assert.GreaterOrEqual(t, requests.Load(), int64(size/piece))
 	assert.Less(t, requests.Load(), int64(2*size/piece))
 }
@@ -230,7 +229,7 @@ func TestDownload_progress(t *testing.T) {
 	elapsed := time.Since(start)
 	require.NotEmpty(t, reports)
 	assert.Equal(t, cdn.Progress{Bytes: size, Total: size}, reports[len(reports)-1])
-	assert.LessOrEqual(t, len(reports), int(elapsed/(100*time.Millisecond))+2, "at most 10 a second, and the last")
+	assert.LessOrEqual(t, len(reports), int(elapsed/(100*time.Millisecond))+2, "at most 10 reports a second, and the last")
 	for i, report := range reports[1:] {
 		assert.GreaterOrEqual(t, report.Bytes, reports[i].Bytes)
 	}
@@ -240,7 +239,7 @@ func TestDownload_progress(t *testing.T) {
 	require.Error(t, err)
 }
 
-// Requests to the store are logged as those to the service are. No secret is logged.
+// Requests to the store are logged in the form of those to the service, without a secret.
 func TestDownload_logged(t *testing.T) {
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
