@@ -94,7 +94,7 @@ func TestClock_refusal_with_the_right_time_is_not_retried(t *testing.T) {
 		"odd date":          "yesterday",
 	} {
 		t.Run(name, func(t *testing.T) {
-			transport, requests := inOrder(answering(401, "", "Date", date))
+			transport, requests := inOrder(responding(401, "", "Date", date))
 			_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 			require.ErrorIs(t, err, ErrUnauthorized)
 			assert.Equal(t, 1, *requests)
@@ -104,7 +104,7 @@ func TestClock_refusal_with_the_right_time_is_not_retried(t *testing.T) {
 
 // A correction that does not help is tried once.
 func TestClock_useless_correction_is_tried_once(t *testing.T) {
-	transport, requests := inOrder(answering(401, "", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"))
+	transport, requests := inOrder(responding(401, "", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"))
 	client := newTestClient(t, transport)
 	_, err := client.ListExportTasks(t.Context(), nil)
 	require.ErrorIs(t, err, ErrUnauthorized)
@@ -180,7 +180,7 @@ func TestClock_rejected_offset_is_tried_again_after_5_minutes(t *testing.T) {
 }
 
 func TestClock_ignores_other_statuses(t *testing.T) {
-	transport, requests := inOrder(answering(403, "", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"))
+	transport, requests := inOrder(responding(403, "", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"))
 	_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 	require.ErrorIs(t, err, ErrForbidden)
 	assert.Equal(t, 1, *requests)

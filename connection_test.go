@@ -180,23 +180,23 @@ func TestResponse_encoding_that_was_not_requested(t *testing.T) {
 	writer := gzip.NewWriter(&compressed)
 	_, _ = io.WriteString(writer, emptyPage)
 	require.NoError(t, writer.Close())
-	transport, _ := inOrder(answering(200, compressed.String(), "Content-Encoding", "gzip"))
+	transport, _ := inOrder(responding(200, compressed.String(), "Content-Encoding", "gzip"))
 	_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 	require.NoError(t, err)
 
-	transport, _ = inOrder(answering(200, "x", "Content-Encoding", "br"))
+	transport, _ = inOrder(responding(200, "x", "Content-Encoding", "br"))
 	_, err = newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 	require.ErrorIs(t, err, ErrMalformedResponse)
 	assert.ErrorContains(t, err, "content encoding br")
 
-	transport, _ = inOrder(answering(200, "not gzip", "Content-Encoding", "gzip"))
+	transport, _ = inOrder(responding(200, "not gzip", "Content-Encoding", "gzip"))
 	_, err = newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 	require.ErrorIs(t, err, ErrMalformedResponse)
 }
 
 // net/http accepts an empty body with any Content-Encoding.
 func TestCreate_empty_body_with_an_encoding_is_accepted(t *testing.T) {
-	transport, _ := inOrder(answering(200, "", "Content-Encoding", "gzip"))
+	transport, _ := inOrder(responding(200, "", "Content-Encoding", "gzip"))
 	_, err := newTestClient(t, transport).CreateExportTask(t.Context(), &CreateExportTaskRequest{Action: ActionUV})
 	require.NoError(t, err)
 }
@@ -251,7 +251,7 @@ func TestRetryingTransport_does_not_send_a_second_request(t *testing.T) {
 
 func TestRetryBudget_error_says_that_it_is_spent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		transport, _ := inOrder(answering(503, ""))
+		transport, _ := inOrder(responding(503, ""))
 		client := newTestClient(t, transport)
 		var err error
 		for range 100 {
@@ -295,7 +295,7 @@ func TestSecrets_escaped_echo_is_redacted(t *testing.T) {
 	token := "tok/en+" + strings.Repeat("s3cret", 10)
 	escaped := strings.NewReplacer("/", `\/`, "+", `\u002b`).Replace(token)
 	for _, status := range []int{200, 401} {
-		transport, _ := inOrder(answering(status, `{"error_code":"APIGW.0301","error_msg":"header X-Security-Token: `+escaped+`"}`))
+		transport, _ := inOrder(responding(status, `{"error_code":"APIGW.0301","error_msg":"header X-Security-Token: `+escaped+`"}`))
 		_, err := newTestClient(t, transport, WithCredentials(testCredentials("ak", "sk", token))).ListExportTasks(t.Context(), nil)
 		require.ErrorIs(t, err, ErrUnauthorized)
 		assert.NotContains(t, err.Error(), "s3cret")

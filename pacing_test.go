@@ -56,7 +56,7 @@ func TestPacing_calls_keep_the_quota(t *testing.T) {
 func TestPacing_refusal_is_no_attempt_and_create_waits_too(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []RequestEvent
-		transport, requests := inOrder(answering(429, throttledBody), answering(400, throttledBody), answering(403, throttledBody), answering(200, ""))
+		transport, requests := inOrder(responding(429, throttledBody), responding(400, throttledBody), responding(403, throttledBody), responding(200, ""))
 		client := newTestClient(t, transport, WithRetryPolicy(RetryPolicy{MaxAttempts: 1}),
 			WithObserver(Observer{Request: func(e RequestEvent) { events = append(events, e) }}))
 		got, err := client.CreateExportTask(t.Context(), &CreateExportTaskRequest{})
@@ -73,7 +73,7 @@ func TestPacing_refusal_is_no_attempt_and_create_waits_too(t *testing.T) {
 
 func TestPacing_turn_after_the_deadline_ends_at_once(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		transport, requests := inOrder(answering(429, throttledBody))
+		transport, requests := inOrder(responding(429, throttledBody))
 		client := newTestClient(t, transport)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -95,7 +95,7 @@ func TestPacing_turn_after_the_deadline_ends_at_once(t *testing.T) {
 
 func TestPacing_waits_for_MaxThrottleWait_at_most(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		transport, _ := inOrder(answering(429, throttledBody))
+		transport, _ := inOrder(responding(429, throttledBody))
 		client := newTestClient(t, transport, WithRetryPolicy(RetryPolicy{MaxThrottleWait: 3 * time.Minute}))
 		start := time.Now()
 		_, err := client.ListExportTasks(t.Context(), nil)
@@ -109,7 +109,7 @@ func TestPacing_cancelled_wait_gives_both_reasons(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		why := errors.New("shutting down")
 		ctx, cancel := context.WithCancelCause(t.Context())
-		transport, requests := inOrder(answering(429, "", "Retry-After", "60"))
+		transport, requests := inOrder(responding(429, "", "Retry-After", "60"))
 		time.AfterFunc(5*time.Second, func() { cancel(why) })
 		start := time.Now()
 		_, err := newTestClient(t, transport).ListExportTasks(ctx, nil)
@@ -196,7 +196,7 @@ func TestPacing_turn_of_a_call_that_panics_is_given_back(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				isBroken := false
-				transport, _ := inOrder(answering(429, ""), answering(200, emptyPage))
+				transport, _ := inOrder(responding(429, ""), responding(200, emptyPage))
 				client := newTestClient(t, transport, option(func() {
 					if isBroken {
 						panic("a bug of the caller")

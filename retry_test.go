@@ -59,23 +59,23 @@ func TestRetry_by_response_and_error(t *testing.T) {
 		response     func() (*http.Response, error)
 		list, create int // number of requests
 	}{
-		{"500", answering(500, ""), always, never},
-		{"502", answering(502, ""), always, never},
-		{"503", answering(503, ""), always, never},
-		{"503 with Retry-After", answering(503, "", "Retry-After", "1"), always, never},
-		{"504", answering(504, ""), always, never},
-		{"400", answering(400, ""), never, never},
-		{"401", answering(401, ""), never, never},
-		{"403", answering(403, ""), never, never},
-		{"404", answering(404, ""), never, never},
-		{"408", answering(408, ""), always, never},
-		{"500 with the internal code", answering(500, `{"error":{"error_code":"CDN.0000","error_msg":"x"}}`), always, never},
-		{"200 with the internal code", answering(200, `{"error":{"error_code":"CDN.0000","error_msg":"x"}}`), always, never},
-		{"200 with another code", answering(200, `{"error":{"error_code":"CDN.0105","error_msg":"x"}}`), never, never},
-		{"409", answering(409, ""), never, never},
-		{"501", answering(501, ""), never, never},
-		{"505", answering(505, ""), never, never},
-		{"302", answering(302, ""), never, never},
+		{"500", responding(500, ""), always, never},
+		{"502", responding(502, ""), always, never},
+		{"503", responding(503, ""), always, never},
+		{"503 with Retry-After", responding(503, "", "Retry-After", "1"), always, never},
+		{"504", responding(504, ""), always, never},
+		{"400", responding(400, ""), never, never},
+		{"401", responding(401, ""), never, never},
+		{"403", responding(403, ""), never, never},
+		{"404", responding(404, ""), never, never},
+		{"408", responding(408, ""), always, never},
+		{"500 with the internal code", responding(500, `{"error":{"error_code":"CDN.0000","error_msg":"x"}}`), always, never},
+		{"200 with the internal code", responding(200, `{"error":{"error_code":"CDN.0000","error_msg":"x"}}`), always, never},
+		{"200 with another code", responding(200, `{"error":{"error_code":"CDN.0105","error_msg":"x"}}`), never, never},
+		{"409", responding(409, ""), never, never},
+		{"501", responding(501, ""), never, never},
+		{"505", responding(505, ""), never, never},
+		{"302", responding(302, ""), never, never},
 		{"refused", failing(connectionError("dial", syscall.ECONNREFUSED)), always, never},
 		{"reset", failing(connectionError("read", syscall.ECONNRESET)), always, never},
 		{"broken pipe", failing(connectionError("write", syscall.EPIPE)), always, never},
@@ -147,12 +147,12 @@ func TestRetry_create_only_if_not_written(t *testing.T) {
 func TestRetry_last_error_has_attempts_and_cause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cause := connectionError("read", syscall.ECONNRESET)
-		transport, _ := inOrder(answering(500, ""), failing(cause))
+		transport, _ := inOrder(responding(500, ""), failing(cause))
 		_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 		require.ErrorIs(t, err, syscall.ECONNRESET)
 		assert.ErrorContains(t, err, "(4 attempts)")
 
-		transport, _ = inOrder(failing(cause), answering(502, "bad gateway"))
+		transport, _ = inOrder(failing(cause), responding(502, "bad gateway"))
 		_, err = newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 		var apiError *APIError
 		require.ErrorAs(t, err, &apiError)
@@ -162,7 +162,7 @@ func TestRetry_last_error_has_attempts_and_cause(t *testing.T) {
 
 func TestRetry_success_has_attempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		transport, _ := inOrder(answering(429, ""), answering(200, emptyPage))
+		transport, _ := inOrder(responding(429, ""), responding(200, emptyPage))
 		got, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 		require.NoError(t, err)
 		assert.Equal(t, 2, got.Attempts)
@@ -230,7 +230,7 @@ func TestRetryAfter_is_the_least_delay(t *testing.T) {
 		}{{inSeconds, time.Second}, {inSeconds, 2 * time.Minute}, {asDate, 90 * time.Second}}
 		for _, test := range tests {
 			value := test.format(test.want)
-			transport, _ := inOrder(answering(503, "", "Retry-After", value, "Date", time.Now().UTC().Format(http.TimeFormat)), answering(200, emptyPage))
+			transport, _ := inOrder(responding(503, "", "Retry-After", value, "Date", time.Now().UTC().Format(http.TimeFormat)), responding(200, emptyPage))
 			client := newTestClient(t, transport, WithRetryPolicy(RetryPolicy{MaxBackoff: time.Second}))
 			start := time.Now()
 			_, err := client.ListExportTasks(t.Context(), nil)
@@ -260,7 +260,7 @@ func TestRetryAfter_too_long_returns_at_once(t *testing.T) {
 					ctx, cancel = context.WithTimeout(ctx, test.deadline)
 					defer cancel()
 				}
-				transport, requests := inOrder(answering(503, `{"error":{"error_code":"X","error_msg":"slow down"}}`, "Retry-After", test.retryAfter))
+				transport, requests := inOrder(responding(503, `{"error":{"error_code":"X","error_msg":"slow down"}}`, "Retry-After", test.retryAfter))
 				start := time.Now()
 				_, err := newTestClient(t, transport).ListExportTasks(ctx, nil)
 				var apiError *APIError
@@ -277,7 +277,7 @@ func TestRetry_cancel_in_a_delay_returns_at_once_with_both_errors(t *testing.T) 
 	synctest.Test(t, func(t *testing.T) {
 		why := errors.New("shutting down")
 		ctx, cancel := context.WithCancelCause(t.Context())
-		transport, requests := inOrder(answering(429, "", "Retry-After", "60"))
+		transport, requests := inOrder(responding(429, "", "Retry-After", "60"))
 		time.AfterFunc(5*time.Second, func() { cancel(why) })
 		start := time.Now()
 		_, err := newTestClient(t, transport).ListExportTasks(ctx, nil)

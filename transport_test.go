@@ -61,7 +61,7 @@ func inOrder(responses ...func() (*http.Response, error)) (http.RoundTripper, *i
 	}), requests
 }
 
-func answering(status int, body string, header ...string) func() (*http.Response, error) {
+func responding(status int, body string, header ...string) func() (*http.Response, error) {
 	return func() (*http.Response, error) { return reply(status, body, header...), nil }
 }
 
@@ -160,7 +160,7 @@ func TestList_malformed_success(t *testing.T) {
 	for _, test := range tests {
 		for _, status := range []int{200, 201, 299} {
 			t.Run(test.name, func(t *testing.T) {
-				transport, requests := inOrder(answering(status, test.body, "X-Request-Id", "r-1"))
+				transport, requests := inOrder(responding(status, test.body, "X-Request-Id", "r-1"))
 				got, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 				require.ErrorIs(t, err, ErrMalformedResponse)
 				assert.Nil(t, got)
@@ -178,7 +178,7 @@ func TestList_error_object_in_a_success(t *testing.T) {
 		`{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information"}`,
 		`{"total":0,"data":[],"error":{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information"}}`,
 	} {
-		transport, _ := inOrder(answering(200, body))
+		transport, _ := inOrder(responding(200, body))
 		_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 		require.ErrorIs(t, err, ErrUnauthorized)
 		assert.EqualError(t, err, "cdn: ListExportTasks: 200 OK: APIGW.0301: Incorrect IAM authentication information; check the access key, the secret key and the clock")
@@ -207,7 +207,7 @@ func TestAPIError_fields(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			transport, _ := inOrder(answering(test.status, test.body, test.header...))
+			transport, _ := inOrder(responding(test.status, test.body, test.header...))
 			_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 			var got *APIError
 			require.ErrorAs(t, err, &got)
@@ -220,7 +220,7 @@ func TestAPIError_fields(t *testing.T) {
 // A body of 32 MiB is read. Reading stops at one byte more.
 func TestResponse_limit(t *testing.T) {
 	padding := strings.Repeat(" ", maxResponse-len(emptyPage))
-	transport, _ := inOrder(answering(200, emptyPage+padding))
+	transport, _ := inOrder(responding(200, emptyPage+padding))
 	_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 	require.NoError(t, err)
 
@@ -278,7 +278,7 @@ func TestSecrets_cut_token_is_redacted(t *testing.T) {
 }
 
 func TestSecrets_algorithm_is_not_redacted(t *testing.T) {
-	transport, _ := inOrder(answering(401, `{"error_code":"APIGW.0301","error_msg":"Authorization must begin with SDK-HMAC-SHA256 Access="}`))
+	transport, _ := inOrder(responding(401, `{"error_code":"APIGW.0301","error_msg":"Authorization must begin with SDK-HMAC-SHA256 Access="}`))
 	_, err := newTestClient(t, transport).ListExportTasks(t.Context(), nil)
 	assert.ErrorContains(t, err, "must begin with SDK-HMAC-SHA256 Access=")
 }
@@ -288,7 +288,7 @@ func TestLogger_each_attempt(t *testing.T) {
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	official := testCredentials("log-ak", "log-sk", "log-token")
 	synctest.Test(t, func(t *testing.T) {
-		transport, _ := inOrder(answering(503, "busy", "X-Request-Id", "r-1"), failing(io.ErrUnexpectedEOF), answering(200, emptyPage, "X-Request-Id", "r-3"))
+		transport, _ := inOrder(responding(503, "busy", "X-Request-Id", "r-1"), failing(io.ErrUnexpectedEOF), responding(200, emptyPage, "X-Request-Id", "r-3"))
 		_, err := newTestClient(t, transport, WithLogger(logger), WithCredentials(official)).ListExportTasks(t.Context(), nil)
 		require.NoError(t, err)
 	})
@@ -311,7 +311,7 @@ func (f limiterFunc) Wait(ctx context.Context) error { return f(ctx) }
 func TestRateLimiter_counts_attempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		waits := 0
-		transport, requests := inOrder(answering(503, ""), answering(503, ""), answering(200, emptyPage))
+		transport, requests := inOrder(responding(503, ""), responding(503, ""), responding(200, emptyPage))
 		client := newTestClient(t, transport, WithRateLimiter(limiterFunc(func(context.Context) error { waits++; return nil })))
 		_, err := client.ListExportTasks(t.Context(), nil)
 		require.NoError(t, err)
@@ -322,7 +322,7 @@ func TestRateLimiter_counts_attempts(t *testing.T) {
 
 func TestRateLimiter_error_sends_nothing(t *testing.T) {
 	full := errors.New("quota spent")
-	transport, requests := inOrder(answering(200, emptyPage))
+	transport, requests := inOrder(responding(200, emptyPage))
 	client := newTestClient(t, transport, WithRateLimiter(limiterFunc(func(context.Context) error { return full })))
 	_, err := client.ListExportTasks(t.Context(), nil)
 	require.ErrorIs(t, err, full)
@@ -337,8 +337,8 @@ func TestRateLimiter_error_sends_nothing(t *testing.T) {
 func TestRateLimiter_error_after_a_refused_create_leaves_no_outcome_open(t *testing.T) {
 	full := errors.New("quota spent")
 	for name, refusal := range map[string]func() (*http.Response, error){
-		"throttled":   answering(429, "", "Retry-After", "0"),
-		"wrong clock": answering(401, "", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"),
+		"throttled":   responding(429, "", "Retry-After", "0"),
+		"wrong clock": responding(401, "", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -360,7 +360,7 @@ func TestRateLimiter_error_after_a_refused_create_leaves_no_outcome_open(t *test
 
 // The text is that of golang.org/x/time/rate.
 func TestRateLimiter_turn_behind_the_deadline_is_a_timeout(t *testing.T) {
-	transport, _ := inOrder(answering(200, emptyPage))
+	transport, _ := inOrder(responding(200, emptyPage))
 	client := newTestClient(t, transport, WithRateLimiter(limiterFunc(func(context.Context) error {
 		return errors.New("rate: Wait(n=1) would exceed context deadline")
 	})))
@@ -370,7 +370,7 @@ func TestRateLimiter_turn_behind_the_deadline_is_a_timeout(t *testing.T) {
 
 func TestRateLimiter_wait_is_not_part_of_an_attempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		transport, _ := inOrder(answering(200, emptyPage))
+		transport, _ := inOrder(responding(200, emptyPage))
 		client := newTestClient(t, transport,
 			WithRetryPolicy(RetryPolicy{AttemptTimeout: time.Second}),
 			WithRateLimiter(limiterFunc(func(context.Context) error { time.Sleep(time.Hour); return nil })))
@@ -380,7 +380,7 @@ func TestRateLimiter_wait_is_not_part_of_an_attempt(t *testing.T) {
 }
 
 func TestContext_nil_is_invalid(t *testing.T) {
-	transport, requests := inOrder(answering(200, emptyPage))
+	transport, requests := inOrder(responding(200, emptyPage))
 	_, err := newTestClient(t, transport).ListExportTasks(noContext, nil)
 	require.ErrorIs(t, err, ErrInvalidParameter)
 	assert.Zero(t, *requests)
