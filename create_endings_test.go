@@ -29,7 +29,7 @@ import (
 // ending is one end of an exchange by the server.
 type ending struct {
 	name string
-	// end is called after the server has read the request.
+	// end ends the exchange after the server has read the request.
 	end func(e *exchange)
 }
 
@@ -38,7 +38,7 @@ type exchange struct {
 	conn   net.Conn
 	framer *http2.Framer // nil over HTTP/1
 	stream uint32
-	// accepted reports whether the service has made a task of the request.
+	// accepted is whether the service has made a task of the request.
 	accepted bool
 }
 
@@ -101,11 +101,24 @@ func responses() []ending {
 	return endings
 }
 
-// refusesOnly reports whether a status means that there is no task. A server that has made one does not send it.
-func refusesOnly(name string) bool {
-	return strings.HasPrefix(name, "4") && name != "408"
+// refuses reports whether the status of an ending means that there is no task.
+func refuses(ending string) bool {
+	return strings.HasPrefix(ending, "4") && ending != "408"
 }
 
+// contradicts reports whether an ending denies what the server did: it refuses after it made a task, or it reports
+// success without one.
+func contradicts(ending string, makesTask bool) bool {
+	switch {
+	case makesTask:
+		return refuses(ending)
+	case ending == "200, null", ending == "200, HTML", ending == "200, internal error":
+		return false
+	}
+	return strings.HasPrefix(ending, "20")
+}
+
+// endings1 are endings of HTTP/1.1 without a whole response.
 var endings1 = []ending{
 	{"closed", closing(func(*exchange) {})},
 	{"reset", (*exchange).reset},
@@ -127,7 +140,7 @@ func rstStream(code http2.ErrCode) func(*exchange) {
 	return func(e *exchange) { _ = e.framer.WriteRSTStream(e.stream, code) }
 }
 
-// closing returns what ends the connection after send.
+// closing returns an ending that closes the connection after send.
 func closing(send func(*exchange)) func(*exchange) {
 	return func(e *exchange) {
 		send(e)
@@ -135,6 +148,7 @@ func closing(send func(*exchange)) func(*exchange) {
 	}
 }
 
+// endings2 are endings of HTTP/2 without a whole response.
 var endings2 = []ending{
 	{"closed", closing(func(*exchange) {})},
 	{"reset", (*exchange).reset},
@@ -294,7 +308,7 @@ func (s *endingServer) client(t *testing.T, opts ...cdn.Option) *cdn.CdnClient {
 	return client
 }
 
-// A create makes one task at most, and an error that does not wrap ErrOutcomeUnknown means that there is none.
+// A create makes at most one task. An error that does not wrap ErrOutcomeUnknown means that there is none.
 func TestCreate_every_end_of_the_exchange(t *testing.T) {
 	table := &endingTable{}
 	for _, h2 := range []bool{false, true} {
@@ -305,10 +319,10 @@ func TestCreate_every_end_of_the_exchange(t *testing.T) {
 		for _, ending := range endings {
 			for _, read := range []string{"the headers", "all, makes no task", "all, makes a task"} {
 				if !h2 && read == "the headers" && strings.HasPrefix(ending.name, "401") {
-					continue // whether the second request finds the connection closed is chance
+					continue // the second request may or may not find the connection closed
 				}
-				if read == "all, makes a task" && refusesOnly(ending.name) || read != "all, makes a task" && strings.HasPrefix(ending.name, "20") && ending.name != "200, null" && ending.name != "200, HTML" && ending.name != "200, internal error" {
-					continue // a server that does so lies
+				if contradicts(ending.name, read == "all, makes a task") {
+					continue
 				}
 				t.Run(protocol+"/"+read+"/"+ending.name, func(t *testing.T) {
 					s := &endingServer{whole: read != "the headers", accept: read == "all, makes a task", end: ending}
@@ -325,7 +339,7 @@ func TestCreate_every_end_of_the_exchange(t *testing.T) {
 	}
 }
 
-// endingTable has a row for all endings with the same outcome.
+// endingTable has a row for each outcome, with all its endings.
 type endingTable struct {
 	rows    []string
 	endings map[string][]string
@@ -351,7 +365,7 @@ func (e *endingTable) String() string {
 	return b.String()
 }
 
-// The second request of a create is accepted, if there is one.
+// The server makes a task of each request of the create, so the client must send one only.
 func TestCreate_second_request_accepted(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		endings := append(responses(), endings1...)
@@ -359,7 +373,7 @@ func TestCreate_second_request_accepted(t *testing.T) {
 			endings = append(responses(), endings2...)
 		}
 		for _, ending := range endings {
-			if refusesOnly(ending.name) {
+			if refuses(ending.name) {
 				continue
 			}
 			t.Run(fmt.Sprintf("h2=%v/%s", h2, ending.name), func(t *testing.T) {
@@ -382,7 +396,7 @@ func checkCreate(t *testing.T, s *endingServer, err error) {
 		return
 	}
 	if tasks > 0 {
-		assert.ErrorIs(t, err, cdn.ErrOutcomeUnknown, "a false 'there is none'")
+		assert.ErrorIs(t, err, cdn.ErrOutcomeUnknown, "there is a task")
 	}
 	assert.LessOrEqual(t, s.requests.Load(), int64(4))
 	assert.LessOrEqual(t, s.connections.Load(), int64(16))
@@ -403,7 +417,7 @@ func outcomeOf(err error) string {
 	return "not sent"
 }
 
-// A list is retried after each end that is a failure of the connection.
+// A list is retried after each failure of the connection.
 func TestList_second_request_succeeds(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		endings := endings1
@@ -426,7 +440,7 @@ func TestList_second_request_succeeds(t *testing.T) {
 	}
 }
 
-// net/http repeats a GET by itself after these ends. Each repeat counts as an attempt and asks the rate limiter.
+// net/http repeats a GET by itself after these endings. Each repeat counts as an attempt and waits for the limiter.
 func TestList_hidden_repeats_are_bounded(t *testing.T) {
 	for _, ending := range endings2 {
 		t.Run(ending.name, func(t *testing.T) {
@@ -443,8 +457,8 @@ func TestList_hidden_repeats_are_bounded(t *testing.T) {
 	}
 }
 
-// net/http repeats a request only if it can have the body again.
-func TestCreate_body_cannot_be_had_again(t *testing.T) {
+// net/http repeats a request only if it has a GetBody.
+func TestCreate_request_has_no_GetBody(t *testing.T) {
 	var sent *http.Request
 	client, err := cdn.NewCdnClient(cdn.WithAKSK("ak", "sk"), cdn.WithHTTPClient(&http.Client{Transport: storeTransport(func(req *http.Request) (*http.Response, error) {
 		sent = req
