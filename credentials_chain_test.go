@@ -132,7 +132,7 @@ func TestChain_token_is_optional_in_the_environment(t *testing.T) {
 	}
 }
 
-// Each test configures a source that cannot be used. All later sources have good credentials, which must not sign.
+// Each row configures a source that cannot be used. All later sources have good credentials, which must not sign.
 func TestChain_unusable_source_ends_the_search(t *testing.T) {
 	env := func(pairs ...string) func(*testing.T) {
 		return func(t *testing.T) {
@@ -231,7 +231,7 @@ func TestChain_unusable_source_ends_the_search(t *testing.T) {
 			assert.Contains(t, err.Error(), test.says)
 			assert.NotContains(t, err.Error(), "\n")
 			assertNoPartOfASecret(t, err.Error())
-			assert.Empty(t, i.seen(), "no other source may be asked")
+			assert.Empty(t, i.seen(), "no other source may get a request")
 			assert.Empty(t, requests())
 
 			// A correction is found at the next call.
@@ -327,7 +327,7 @@ func TestChain_search_begins_with_the_first_call(t *testing.T) {
 	t.Setenv("CLOUD_SDK_SK", secretKey)
 	_, err = client.ListExportTasks(t.Context(), nil)
 	require.NoError(t, err)
-	// And is kept from then on.
+	// Later changes are ignored.
 	t.Setenv("CLOUD_SDK_AK", "AKLATER")
 	_, err = client.ListExportTasks(t.Context(), nil)
 	require.NoError(t, err)
@@ -337,7 +337,7 @@ func TestChain_search_begins_with_the_first_call(t *testing.T) {
 	}
 }
 
-func TestChain_search_that_failed_is_done_again(t *testing.T) {
+func TestChain_failed_search_is_repeated(t *testing.T) {
 	emptyEnvironment(t)
 	newInstance(t)
 	s := newSource(t)
@@ -370,7 +370,7 @@ func TestChain_keeps_to_the_source_that_signed(t *testing.T) {
 	}
 }
 
-// The pod's identity is set up, and the node has an agency too. Whatever fails first, the pod's identity signs.
+// A pod identity is configured on a node with an agency. If the pod agent fails at first, the agency does not sign.
 func TestChain_failure_at_start_never_changes_the_identity(t *testing.T) {
 	later := time.Now().Add(24 * time.Hour)
 	unavailable := replyingStatus(http.StatusServiceUnavailable, "")
@@ -397,7 +397,7 @@ func TestChain_failure_at_start_never_changes_the_identity(t *testing.T) {
 	})
 }
 
-// 20 clients that start together fetch side by side: no lock of one holds up another.
+// 20 clients that start together fetch at the same time: no client waits for a lock of another.
 func TestChain_20_clients_start_together(t *testing.T) {
 	emptyEnvironment(t)
 	i := newInstance(t)

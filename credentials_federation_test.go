@@ -40,7 +40,7 @@ func TestIDToken_failed_exchange_ends_the_search(t *testing.T) {
 		"exchange the id token at "+iam.URL+": status 503 Service Unavailable (4 attempts)")
 	assert.NotErrorIs(t, err, ErrNoCredentials)
 
-	iam.token = nil // it is back
+	iam.token = nil // the identity service works again
 	requireAccessKey(t, s, "AKFEDERAL1")
 }
 
@@ -117,7 +117,7 @@ func TestIDToken_identity_service_of_the_site(t *testing.T) {
 	}
 }
 
-// An identity service that echoes the request, in whichever form, puts no token into an error or a log.
+// An identity service may echo the tokens of the request, in any form. No error and no log has one.
 func TestIDToken_echoed_tokens_are_redacted(t *testing.T) {
 	const token, subject = "eyJhbGciOi/JSUzI1NiIsImtpZCI6+abc==", "MIIaBwYJKo/ZIhvcNAQcCo+IIZ=="
 	escaped := func(s string) string {
@@ -238,11 +238,11 @@ func TestIDToken_failed_exchange_is_explained(t *testing.T) {
 		spoil func(t *testing.T, i *iam, official *global.Credentials, client *http.Client)
 		says  string
 		check func(t *testing.T, err error)
-		// mends is whether the fault is the identity service's and can end.
-		mends bool
+		// ends is whether the fault is the identity service's, so that the next call succeeds.
+		ends bool
 	}{
 		"refused": {
-			mends: true,
+			ends: true,
 			spoil: func(_ *testing.T, i *iam, _ *global.Credentials, _ *http.Client) {
 				i.token = replyingStatus(http.StatusUnauthorized, `{"error_code":"IAM.0001","error_msg":"unknown provider"}`)
 			},
@@ -269,7 +269,7 @@ func TestIDToken_failed_exchange_is_explained(t *testing.T) {
 			says: "certificate",
 		},
 		"keys cut short": {
-			mends: true,
+			ends: true,
 			spoil: func(_ *testing.T, i *iam, _ *global.Credentials, _ *http.Client) {
 				body := metadataJSON("AK", time.Now())
 				i.keys = replying(body[:strings.Index(body, secretKey)+10])
@@ -277,17 +277,17 @@ func TestIDToken_failed_exchange_is_explained(t *testing.T) {
 			says: "cannot be read as credentials",
 		},
 		"keys of an empty object": {
-			mends: true,
+			ends:  true,
 			spoil: func(_ *testing.T, i *iam, _ *global.Credentials, _ *http.Client) { i.keys = replying(`{}`) },
 			says:  "cannot be read as credentials",
 		},
 		"no subject token": {
-			mends: true,
+			ends:  true,
 			spoil: func(_ *testing.T, i *iam, _ *global.Credentials, _ *http.Client) { i.token = replying(`{}`) },
 			says:  "X-Subject-Token is missing",
 		},
 		"keys with a line break": {
-			mends: true,
+			ends: true,
 			spoil: func(_ *testing.T, i *iam, _ *global.Credentials, _ *http.Client) {
 				i.keys = replying(strings.Replace(metadataJSON("AK", time.Now()), secretKey, secretKey+`\n`, 1))
 			},
@@ -314,13 +314,13 @@ func TestIDToken_failed_exchange_is_explained(t *testing.T) {
 
 			i.token, i.keys = nil, nil
 			_, err = client.ListExportTasks(t.Context(), nil)
-			assert.Equal(t, test.mends, err == nil, "a fault that has ended is forgotten, another one stays: %v", err)
+			assert.Equal(t, test.ends, err == nil, "only a fault of the identity service has ended: %v", err)
 		})
 	}
 }
 
-// A client whose identity service hangs holds up no other client.
-func TestIDToken_hanging_identity_service_holds_up_no_other_client(t *testing.T) {
+// A client whose identity service hangs does not delay another client.
+func TestIDToken_hanging_identity_service_delays_no_other_client(t *testing.T) {
 	stuck, fine := newIAM(t), newIAM(t)
 	asked := make(chan struct{})
 	release := make(chan struct{})

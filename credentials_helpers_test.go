@@ -208,7 +208,7 @@ func assertCredentials(t *testing.T, want, got credentials) {
 	assert.True(t, want.expires.Equal(got.expires), "%v, not %v", got.expires, want.expires)
 }
 
-// requireAccessKey checks which fetch the credentials are from.
+// requireAccessKey gets credentials and checks their access key, which tells the fetches apart.
 func requireAccessKey(t *testing.T, s *credentialSource, want string) {
 	t.Helper()
 	got, err := s.get(t.Context())
@@ -216,12 +216,12 @@ func requireAccessKey(t *testing.T, s *credentialSource, want string) {
 	require.Equal(t, want, got.signer.AccessKey)
 }
 
-// assertNoPartOfASecret finds a secret also if only its beginning or end is shown.
+// assertNoPartOfASecret checks that text has no six bytes of a secret in a row.
 func assertNoPartOfASecret(t *testing.T, text string) {
 	t.Helper()
 	for _, secret := range []string{secretKey, securityToken, idToken, subjectToken} {
 		for from := 0; from+6 <= len(secret); from++ {
-			// The digits alone may be in any text.
+			// Digits may be in any text.
 			if part := secret[from : from+6]; strings.ContainsAny(part, "sEcReTkEyUrItYtOiDUbJ") {
 				assert.NotContains(t, text, part)
 			}
@@ -229,7 +229,7 @@ func assertNoPartOfASecret(t *testing.T, text string) {
 	}
 }
 
-// iam is an identity service that exchanges an id token for temporary credentials, and the CDN that these are for.
+// iam is an identity service that exchanges an id token for temporary keys. It is the CDN too, and keeps its calls.
 type iam struct {
 	*httptest.Server
 	exchanges atomic.Int64

@@ -95,7 +95,7 @@ func cuttingOff(w http.ResponseWriter, _ *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-func TestMetadata_hanging_service_is_an_error_that_says_so(t *testing.T) {
+func TestMetadata_hanging_service_is_a_timeout(t *testing.T) {
 	emptyEnvironment(t)
 	i := newInstance(t)
 	i.metadata = hanging
@@ -192,7 +192,7 @@ func TestMetadata_and_pod_agent_never_through_a_proxy(t *testing.T) {
 	assert.Zero(t, proxied.Load())
 }
 
-// Whatever http.DefaultTransport is, the client of link-local addresses has no proxy and keeps no connection.
+// The client of link-local addresses has no proxy and keeps no connection, with any http.DefaultTransport.
 func TestLinkLocalClient_without_a_standard_transport(t *testing.T) {
 	before := http.DefaultTransport
 	defer func() { http.DefaultTransport = before }()
@@ -219,7 +219,7 @@ func TestMetadata_fetched_again_when_its_keys_expire(t *testing.T) {
 	assert.Len(t, i.seen(), asked)
 }
 
-func TestMetadata_that_goes_away_is_no_missing_source(t *testing.T) {
+func TestMetadata_that_goes_away_is_an_error(t *testing.T) {
 	emptyEnvironment(t)
 	i := newInstance(t)
 	i.metadata = replying(metadataJSON("AK", time.Now().Add(time.Hour)))
@@ -235,7 +235,7 @@ func TestMetadata_that_goes_away_is_no_missing_source(t *testing.T) {
 	assert.NotErrorIs(t, err, ErrNoCredentials)
 }
 
-// Responses that do not hold credentials are never quoted: a part of them may be a key.
+// Responses that cannot be read as credentials are not quoted: a part of them may be a key.
 func TestTemporary_unreadable_responses_are_not_quoted(t *testing.T) {
 	later := time.Now().Add(24 * time.Hour)
 	cut := func(body, after string) string { return body[:strings.Index(body, after)+len(after)/2] }
@@ -345,7 +345,7 @@ func FuzzParseTemporary(f *testing.F) {
 	})
 }
 
-// A machine outside the cloud may drop the packets: the search must not take as long as four attempts.
+// A machine outside the cloud may drop the packets. The search must not take the time of four attempts.
 func TestMetadata_connection_that_times_out_is_tried_once(t *testing.T) {
 	emptyEnvironment(t)
 	before := http.DefaultTransport

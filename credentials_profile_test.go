@@ -67,7 +67,7 @@ func TestProfile_id_token(t *testing.T) {
 	assert.Equal(t, "domain", got.domainID)
 }
 
-// The official SDK is the judge of files that both read. Where a # or ; is in a value, it cuts.
+// The official SDK reads the same from files without # and ; in a value, at which it cuts.
 func TestProfile_official_SDK_reads_the_same(t *testing.T) {
 	for name, content := range map[string]string{
 		"keys":     "[basic]\nak = other\n[global]\nak = AK\nsk = SK\nsecurity_token = T==\ndomain_id = D\n",
@@ -108,7 +108,7 @@ func FuzzParseProfile(f *testing.F) {
 	})
 }
 
-// A key without white space and quotes is read whole, whatever else is in it.
+// A key without white space and quotes is read whole, also with # and ; in it.
 func FuzzParseProfile_key(f *testing.F) {
 	f.Add("abc#def;")
 	f.Fuzz(func(t *testing.T, key string) {

@@ -22,11 +22,11 @@ import (
 // fakeFetch is a fetch of credentials that a test controls.
 type fakeFetch struct {
 	calls atomic.Int64
-	// gate holds a fetch until the test lets it go; nil holds none.
+	// gate blocks each fetch until it is closed; nil blocks none.
 	gate chan struct{}
-	// life is how long what is fetched is good; 0 is for ever.
+	// life is the time until the fetched keys expire; 0 means never.
 	life time.Duration
-	// same has each fetch return the same keys.
+	// same is whether each fetch returns the same keys.
 	same bool
 	err  atomic.Pointer[error]
 }
@@ -152,7 +152,7 @@ func TestCredentials_caller_leaves_and_fetch_goes_on(t *testing.T) {
 	}
 }
 
-func TestCredentials_failed_fetch_is_every_waiters_error_and_is_tried_again(t *testing.T) {
+func TestCredentials_failed_fetch_fails_all_callers_and_is_repeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("no metadata")
 		f := &fakeFetch{gate: make(chan struct{}), life: time.Hour}
@@ -285,7 +285,7 @@ func TestCredentials_expired_caller_joins_the_refresh_under_way(t *testing.T) {
 }
 
 func TestCredentials_short_lived_ones_are_fetched_once_a_minute(t *testing.T) {
-	// Fetched with less than the refresh window left of their life, as pod identities may be.
+	// The keys of a pod may have less time left than the refresh window.
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeFetch{life: 5 * time.Minute}
 		s := newFakeSource(f, io.Discard)
@@ -328,7 +328,7 @@ func TestCredentials_expiry_by_the_corrected_clock(t *testing.T) {
 		offset = 3 * time.Hour // the service showed that the local clock is behind
 		requireAccessKey(t, s, "AK2")
 		requireAccessKey(t, s, "AK2")
-		assert.EqualValues(t, 2, f.calls.Load(), "stale when fetched: used for a minute")
+		assert.EqualValues(t, 2, f.calls.Load(), "keys that are expired when fetched serve for a minute")
 	})
 }
 
@@ -399,7 +399,7 @@ func TestRefetch_one_fetch_for_20_rejected_calls(t *testing.T) {
 	})
 }
 
-// A fetch may give new keys each time, and the service refuse them all, as for an account that is locked.
+// The service refuses all keys of a locked account, even new ones.
 func TestRefetch_once_a_minute_if_all_keys_are_refused(t *testing.T) {
 	for name, f := range map[string]*fakeFetch{
 		"other keys":  {life: 24 * time.Hour},
