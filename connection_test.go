@@ -101,21 +101,41 @@ func TestProxy_refused_CONNECT(t *testing.T) {
 	}
 }
 
-// pipeListener accepts connections that are pipes in this process.
+// pipeListener is a listener without a socket: its connections are pipes in this process, so that they can be used in
+// fake time.
 type pipeListener struct {
-	conns chan net.Conn
-	once  sync.Once
+	dialled chan net.Conn
+	closed  chan struct{}
+	once    sync.Once
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{dialled: make(chan net.Conn), closed: make(chan struct{})}
 }
 
 func (l *pipeListener) Accept() (net.Conn, error) {
-	conn, ok := <-l.conns
-	if !ok {
+	select {
+	case conn := <-l.dialled:
+		return conn, nil
+	case <-l.closed:
 		return nil, net.ErrClosed
 	}
-	return conn, nil
 }
-func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.conns) }); return nil }
+func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+// dial connects a client.
+func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.dialled <- server:
+		return client, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
 
 // deadConn drops each write once dead is set.
 type deadConn struct {
@@ -137,7 +157,7 @@ func TestHTTP2_dead_connection_is_given_up_within_an_attempt(t *testing.T) {
 	serverTLS, clientTLS := certificates.TLS.Clone(), certificates.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	certificates.Close()
 	synctest.Test(t, func(t *testing.T) {
-		listener := &pipeListener{conns: make(chan net.Conn)}
+		listener := newPipeListener()
 		var protocol atomic.Int64
 		server := &http.Server{TLSConfig: serverTLS, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			protocol.Store(int64(r.ProtoMajor))
@@ -150,13 +170,12 @@ func TestHTTP2_dead_connection_is_given_up_within_an_attempt(t *testing.T) {
 		dead, dials := &atomic.Bool{}, 0
 		transport := defaultTransport()
 		transport.TLSClientConfig = clientTLS
-		transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
-			ours, theirs := net.Pipe()
-			listener.conns <- theirs
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conn, err := listener.dial(ctx)
 			if dials++; dials > 1 {
-				return ours, nil
+				return conn, err
 			}
-			return deadConn{ours, dead}, nil
+			return deadConn{conn, dead}, err
 		}
 		client := newTestClient(t, transport, WithEndpoint("https://example.com"))
 		_, err := client.ListExportTasks(t.Context(), nil)

@@ -42,8 +42,8 @@ func emptyEnvironment(t *testing.T) {
 }
 
 // instance serves the two link-local addresses of a machine in the cloud: the metadata service's and the pod
-// agent's. It is a loopback server. All connections of http.DefaultTransport to other hosts than loopback ones lead to
-// it while the test runs.
+// agent's. All connections of http.DefaultTransport to other hosts than loopback ones lead to it while the test runs.
+// They are pipes, so that a test can run in fake time.
 type instance struct {
 	mu sync.Mutex
 	// metadata and pod serve requests for credentials; nil responds with 404.
@@ -61,13 +61,14 @@ const (
 func newInstance(t *testing.T) *instance {
 	t.Helper()
 	i := &instance{}
-	server := httptest.NewServer(i)
+	listener, server := newPipeListener(), &http.Server{Handler: i}
+	go func() { _ = server.Serve(listener) }()
 	before := http.DefaultTransport
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if host, _, err := net.SplitHostPort(address); err != nil || !isLoopback(host) {
-				address = server.Listener.Addr().String()
+				return listener.dial(ctx)
 			}
 			return new(net.Dialer).DialContext(ctx, network, address)
 		},
@@ -76,7 +77,7 @@ func newInstance(t *testing.T) *instance {
 	t.Cleanup(func() {
 		http.DefaultTransport = before
 		transport.CloseIdleConnections()
-		server.Close()
+		_ = server.Close()
 	})
 	return i
 }

@@ -70,20 +70,18 @@ func TestMetadata_token(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			emptyEnvironment(t)
-			i := newInstance(t)
-			i.token, i.metadata = test.token, test.keys
-			policy := RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond, AttemptTimeout: 2 * time.Second}
-			if strings.Contains(name, "hang") {
-				policy.AttemptTimeout = 100 * time.Millisecond
-			}
-			got, err := newSource(t, WithRetryPolicy(policy)).get(t.Context())
-			if test.says == "" {
-				require.NoError(t, err)
-				assert.Equal(t, "AK", got.signer.AccessKey)
-			} else {
-				require.ErrorContains(t, err, test.says)
-			}
-			assert.Equal(t, test.want, i.seen())
+			synctest.Test(t, func(t *testing.T) {
+				i := newInstance(t)
+				i.token, i.metadata = test.token, test.keys
+				got, err := newSource(t).get(t.Context())
+				if test.says == "" {
+					require.NoError(t, err)
+					assert.Equal(t, "AK", got.signer.AccessKey)
+				} else {
+					require.ErrorContains(t, err, test.says)
+				}
+				assert.Equal(t, test.want, i.seen())
+			})
 		})
 	}
 }
@@ -97,12 +95,14 @@ func cuttingOff(w http.ResponseWriter, _ *http.Request) {
 
 func TestMetadata_hanging_service_is_a_timeout(t *testing.T) {
 	emptyEnvironment(t)
-	i := newInstance(t)
-	i.metadata = hanging
-	_, err := newSource(t, WithRetryPolicy(RetryPolicy{MaxAttempts: 2, MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond, AttemptTimeout: 50 * time.Millisecond})).get(t.Context())
-	require.ErrorContains(t, err, "credentials: "+metadataName+": no response within the 50ms of one attempt: ")
-	assert.ErrorContains(t, err, "(2 attempts)")
-	assert.NotErrorIs(t, err, ErrNoCredentials)
+	synctest.Test(t, func(t *testing.T) {
+		i := newInstance(t)
+		i.metadata = hanging
+		_, err := newSource(t, WithRetryPolicy(RetryPolicy{MaxAttempts: 2, AttemptTimeout: 5 * time.Second})).get(t.Context())
+		require.ErrorContains(t, err, "credentials: "+metadataName+": no response within the 5s of one attempt: ")
+		assert.ErrorContains(t, err, "(2 attempts)")
+		assert.NotErrorIs(t, err, ErrNoCredentials)
+	})
 }
 
 func TestMetadata_retry_after(t *testing.T) {
@@ -149,23 +149,21 @@ func TestPodIdentity_requests(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			emptyEnvironment(t)
-			i := newInstance(t)
 			setPod(t)
-			i.pod = test.pod
-			policy := RetryPolicy{MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond, AttemptTimeout: 2 * time.Second}
-			if strings.Contains(name, "hang") {
-				policy.AttemptTimeout = 100 * time.Millisecond
-			}
-			got, err := newSource(t, WithRetryPolicy(policy)).get(t.Context())
-			if test.says == "" {
-				require.NoError(t, err)
-				assert.Equal(t, "AK", got.signer.AccessKey)
-			} else {
-				assert.EqualError(t, err, "credentials: "+podName+": "+test.says)
-				assert.NotErrorIs(t, err, ErrNoCredentials)
-				assertNoPartOfASecret(t, err.Error())
-			}
-			assert.Len(t, i.seen(), test.want)
+			synctest.Test(t, func(t *testing.T) {
+				i := newInstance(t)
+				i.pod = test.pod
+				got, err := newSource(t).get(t.Context())
+				if test.says == "" {
+					require.NoError(t, err)
+					assert.Equal(t, "AK", got.signer.AccessKey)
+				} else {
+					assert.EqualError(t, err, "credentials: "+podName+": "+test.says)
+					assert.NotErrorIs(t, err, ErrNoCredentials)
+					assertNoPartOfASecret(t, err.Error())
+				}
+				assert.Len(t, i.seen(), test.want)
+			})
 		})
 	}
 }
