@@ -67,7 +67,7 @@ func TestErrorCodes(t *testing.T) {
 	}
 }
 
-// withPrefixes adds the same numbers of dedicated gateways.
+// withPrefixes adds the codes of dedicated gateways, which have the same numbers.
 func withPrefixes(codes []string) []string {
 	all := codes
 	for _, code := range codes {
@@ -78,7 +78,7 @@ func withPrefixes(codes []string) []string {
 	return all
 }
 
-// The sentinels are about the account and the service, not about what the object store refuses.
+// The sentinels are about the service. An error of the object store matches none.
 func TestErrorCodes_of_the_store_have_no_sentinel(t *testing.T) {
 	for _, status := range []int{400, 401, 403, 429} {
 		response := &APIError{Operation: "Download", StatusCode: status, ErrMsg: ErrMsg{ErrorCode: "APIGW.0301"}}
@@ -134,7 +134,7 @@ func TestAPIError_hint(t *testing.T) {
 	}
 }
 
-// CDN.0000 in a 200 is retried on a list; a known refusal with a status of trouble is not.
+// A list is retried after CDN.0000 in a 200, and not after a known refusal with a 5xx status.
 func TestErrorCodes_decide_whether_a_list_is_retried(t *testing.T) {
 	tests := []struct {
 		name     string

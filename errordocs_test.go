@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// docs/errors.md has a row for each known code, with its error and whether a list is retried.
+// docs/errors.md has a row for each known code, with its sentinel and whether a list is retried.
 func TestErrorCodes_are_documented(t *testing.T) {
 	names := map[string]error{
 		"`ErrBadRequest`": ErrBadRequest, "`ErrUnauthorized`": ErrUnauthorized, "`ErrForbidden`": ErrForbidden,
@@ -31,7 +31,9 @@ func TestErrorCodes_are_documented(t *testing.T) {
 	source, err := os.ReadFile("errorcodes.go")
 	require.NoError(t, err)
 	cases, _, _ := strings.Cut(string(source), "// meaningOfStatus")
-	for _, code := range regexp.MustCompile(`"((?:CDN|APIGW)\.[0-9]+)"`).FindAllStringSubmatch(cases, -1) {
+	known := regexp.MustCompile(`"((?:CDN|APIGW)\.[0-9]+)"`).FindAllStringSubmatch(cases, -1)
+	require.NotEmpty(t, known)
+	for _, code := range known {
 		assert.True(t, documented[code[1]], "%s is not in docs/errors.md", code[1])
 	}
 }
@@ -43,7 +45,9 @@ func TestErrors_are_documented(t *testing.T) {
 	for _, cells := range tableRows(t, "## All kinds") {
 		documented.WriteString(cells[0])
 	}
-	for _, name := range regexp.MustCompile(`(?m)^\t(Err[A-Za-z]+) += errors\.New`).FindAllStringSubmatch(string(source), -1) {
+	sentinels := regexp.MustCompile(`(?m)^\t(Err[A-Za-z]+) += errors\.New`).FindAllStringSubmatch(string(source), -1)
+	require.NotEmpty(t, sentinels)
+	for _, name := range sentinels {
 		assert.Contains(t, documented.String(), "`"+name[1]+"`")
 	}
 }

@@ -105,7 +105,7 @@ func TestErrors_name_the_package_once(t *testing.T) {
 	}
 }
 
-// A call that is cancelled in a delay says what it was waiting for.
+// The error of a call that is cancelled in a delay has the last response.
 func TestErrors_cancelled_call_has_the_last_response(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

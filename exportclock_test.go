@@ -35,7 +35,7 @@ func (j *journaled) onOtherMachine(off time.Duration) *CdnClient {
 	return client
 }
 
-// loseCreate exports a key for a minute, whose create is lost before the service accepts it.
+// loseCreate exports a key for a minute. The create is lost before the service accepts it.
 func (j *journaled) loseCreate(key string) {
 	j.t.Helper()
 	j.service.Adjust(func(k *servicemodel.Knobs) { k.Dropped = 1 })
@@ -61,7 +61,7 @@ func TestExport_lost_create_clock_ahead(t *testing.T) {
 	})
 }
 
-// A machine whose clock is hours behind does not wait for hours until a dead process can have sent its request.
+// A machine whose clock is hours behind does not wait for hours for the request of a dead process.
 func TestExport_abandoned_create_clock_behind(t *testing.T) {
 	testJournaled(t, servicemodel.Knobs{}, func(t *testing.T, j *journaled) {
 		j.killBeforeCreate("daily")
@@ -100,8 +100,8 @@ func (h hookedJournal) Store(ctx context.Context, key string, record []byte) err
 	return err
 }
 
-// A machine that is suspended between the intent and the create sends no request when it resumes: by then another may
-// have settled the intent. Its monotonic clock may have stood still.
+// A machine that is suspended between the intent and the create does not send the create when it resumes: another one
+// may have settled the intent. Its monotonic clock may have stopped meanwhile.
 func TestExport_suspended_before_create(t *testing.T) {
 	testJournaled(t, servicemodel.Knobs{}, func(t *testing.T, j *journaled) {
 		var client *CdnClient
@@ -121,7 +121,7 @@ func TestExport_suspended_before_create(t *testing.T) {
 	})
 }
 
-// A request that was lost may be accepted while a later create is lost too. Then the only new task may be either's.
+// A lost request may be accepted while a later create is lost too. The only new task may belong to either one.
 func TestExport_two_lost_creates(t *testing.T) {
 	testJournaled(t, servicemodel.Knobs{}, func(t *testing.T, j *journaled) {
 		j.loseCreate("first")
@@ -148,7 +148,7 @@ func TestExport_two_lost_creates(t *testing.T) {
 	})
 }
 
-// What an operator decides stays decided, whenever the operator's process dies.
+// A decision of an operator is kept, or can be made again, if the operator's process dies at any step.
 func TestSettleExport_killed_at_each_step(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -174,7 +174,7 @@ func ambiguousDaily(j *journaled) {
 	require.ErrorIs(j.t, err, ErrAmbiguousExport)
 }
 
-// settleAndDie kills an operator's process at a step. It reports whether the process lived to its end.
+// settleAndDie kills an operator's process at a step. It reports whether SettleExport had no more steps.
 func settleAndDie(t *testing.T, step int, before func(j *journaled), choice func(j *journaled) string) (survived bool) {
 	testJournaled(t, servicemodel.Knobs{}, func(t *testing.T, j *journaled) {
 		before(j)
@@ -205,7 +205,7 @@ func settleAndDie(t *testing.T, step int, before func(j *journaled), choice func
 	return survived
 }
 
-// A journal whose head was edited by hand is an error, before it is taken for one without creates.
+// A head that was edited by hand is an error. It is not read as one without open creates.
 func TestExport_edited_head(t *testing.T) {
 	for _, open := range []string{`{}`, `{"key":"daily"}`, `{"key":"daily","request":"x","at":"2026-11-26T00:00:00Z"}`} {
 		testJournaled(t, servicemodel.Knobs{}, func(t *testing.T, j *journaled) {
@@ -218,7 +218,7 @@ func TestExport_edited_head(t *testing.T) {
 	}
 }
 
-// shortTurns is a journal whose lock is lost some time after it was taken, as that of a session which is cut.
+// shortTurns is a journal that loses its lock some time after it was taken, as a session that is cut does.
 type shortTurns struct {
 	Journal
 	lasts time.Duration
@@ -238,7 +238,7 @@ func (s *shortTurns) Store(ctx context.Context, key string, record []byte) error
 	return s.Journal.Store(ctx, key, record)
 }
 
-// Turns that last for little more than two lags are enough to settle what a dead process left, and to export.
+// Turns of little more than two lags are enough to settle the intent of a dead process and to export.
 func TestExport_short_turns(t *testing.T) {
 	testJournaled(t, servicemodel.Knobs{}, func(t *testing.T, j *journaled) {
 		j.killBeforeCreate("daily")

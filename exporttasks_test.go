@@ -97,9 +97,12 @@ func TestParameters_invalid_are_not_sent(t *testing.T) {
 		_, err := client.ListExportTasks(t.Context(), &cdn.ListExportTasksRequest{Limit: limit})
 		require.ErrorIs(t, err, cdn.ErrInvalidParameter)
 		assert.EqualError(t, err, fmt.Sprintf("cdn: ListExportTasks: invalid parameter: Limit %d: must be from 0 to 100", limit))
+		yields := 0
 		for _, err := range client.ExportTasks(t.Context(), &cdn.ListExportTasksRequest{Limit: limit}) {
+			yields++
 			require.ErrorIs(t, err, cdn.ErrInvalidParameter)
 		}
+		assert.Equal(t, 1, yields)
 	}
 	_, err := client.GetExportTask(t.Context(), "")
 	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
@@ -128,7 +131,7 @@ func TestGetExportTask(t *testing.T) {
 	assert.Regexp(t, `^cdn: GetExportTask: export task not found: unknown \(request id .+\)$`, err.Error())
 }
 
-// A service that shows other tasks ignores the filter, so the task may exist.
+// A response with other tasks only shows that the service ignored the filter, so the task may exist.
 func TestGetExportTask_other_tasks_only(t *testing.T) {
 	client := clientOf(t, 200, `{"total":1,"data":[{"task_id":"other"}]}`)
 	got, err := client.GetExportTask(t.Context(), "mine")

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// exportTasksFrom is a client whose pages come from page.
+// exportTasksFrom returns a client whose pages come from page, and the number of its requests.
 func exportTasksFrom(t *testing.T, page func(offset, limit int) string) (*CdnClient, *int) {
 	requests := new(int)
 	return newTestClient(t, roundTripper(func(req *http.Request) (*http.Response, error) {
@@ -81,7 +81,7 @@ func TestExportTasks_requests(t *testing.T) {
 	assert.Equal(t, 11, *requests)
 }
 
-// Tasks without times are read as any others.
+// Tasks without times are read like any others.
 func TestExportTasks_without_times(t *testing.T) {
 	client, _ := exportTasksFrom(t, func(offset, limit int) string {
 		return strings.ReplaceAll(wirePage(30, offset, min(offset+10, 30)), `"update_time"`, `"x"`)
@@ -96,9 +96,8 @@ func TestExportTasks_request_fields(t *testing.T) {
 	client, requests := exportTasksFrom(t, list)
 	ids, err := collect(client.ExportTasks(t.Context(), &ListExportTasksRequest{Offset: 28}))
 	require.NoError(t, err)
-	assert.Equal(t, []string{"task-28", "task-29"}, ids, "the offset is skipped")
+	assert.Equal(t, []string{"task-28", "task-29"}, ids, "the first 28 tasks are skipped")
 
-	*requests = 0
 	ids, err = collect(client.ExportTasks(t.Context(), &ListExportTasksRequest{Limit: 1}))
 	require.NoError(t, err)
 	assert.Len(t, ids, 30)
@@ -125,7 +124,7 @@ func TestExportTasks_left_early_sends_nothing_more(t *testing.T) {
 	assert.Equal(t, 1, *requests)
 	ids, err := collect(tasks)
 	require.NoError(t, err)
-	assert.Len(t, ids, 30, "a second range reads anew")
+	assert.Len(t, ids, 30, "a second range reads the list again")
 }
 
 func TestExportTasks_error_is_last(t *testing.T) {

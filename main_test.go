@@ -54,8 +54,9 @@ func dialLoopback(ctx context.Context, network, address string) (net.Conn, error
 	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
-// inOwnProcess runs the calling test again in a process of its own, with additions to the environment: the vendor's
-// package reads its files once in a process. It reports true in that process, and false in the one that has waited.
+// inOwnProcess runs the calling test again in a process of its own, with additions to the environment, because the
+// vendor's package reads its files once in a process. It returns true in that process. In this one it returns false,
+// after the other has passed.
 func inOwnProcess(t *testing.T, additions ...string) bool {
 	t.Helper()
 	if os.Getenv(ownProcess) == t.Name() {

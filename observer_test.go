@@ -60,7 +60,7 @@ func TestObserver_export_without_key(t *testing.T) {
 	require.GreaterOrEqual(t, e.done[0].Duration, e.created[0].Duration)
 }
 
-func TestObserver_key_reported_again_with_its_task(t *testing.T) {
+func TestObserver_repeated_key_has_the_same_task(t *testing.T) {
 	e := &exportEvents{}
 	records, err := journal.OpenDir(filepath.Join(t.TempDir(), "journal"))
 	require.NoError(t, err)

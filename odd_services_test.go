@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Services that break the rules of a list. Waits, watches and iterations end in right data or in an error. They do
-// not hang, do not lose a task in silence, and do not send requests without a pause.
+// On services that break the rules of a list, waits, watches and iterations end with right data or with an error. They
+// do not hang, lose no task without an error, and pause between requests.
 
 // oddServices returns each oddity of the model, and kinds of services that knobs make.
 func oddServices() map[string]servicemodel.Knobs {
@@ -49,7 +49,7 @@ func onOddServices(t *testing.T, test func(t *testing.T, name string, s *service
 	}
 }
 
-// hidesTasks names the services whose look-ups say that a task is not there.
+// hidesTasks has the services whose look-ups report that an existing task is not there.
 var hidesTasks = map[string]bool{"counts a task that it does not show": true, "is empty for a minute": true}
 
 func TestWait_on_services_that_break_rules(t *testing.T) {

@@ -40,7 +40,7 @@ const vendorsExample = `{
   } ]
 }`
 
-// newOfficialClient returns the official SDK's client for one endpoint. With an account id, it does not request that
+// newOfficialClient returns the official SDK's client for one endpoint. It has an account id, so it does not request one
 // from the identity service.
 func newOfficialClient(t testing.TB, endpoint string, transport http.RoundTripper) *official.CdnClient {
 	t.Helper()

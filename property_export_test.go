@@ -12,13 +12,13 @@ import (
 	"example.com/huaweicloud/cdn/internal/servicemodel"
 )
 
-// Export returns the task of its own request, or an error; never another user's task, never two tasks. An error
-// that wraps neither ErrOutcomeUnknown nor ErrAmbiguousExport, and has no task, says that there is none.
+// Export returns the task of its own request or an error. It never returns another user's task and never makes two. If
+// the error has no task and wraps neither ErrOutcomeUnknown nor ErrAmbiguousExport, there is no task.
 //
-// Left out are replicas that miss changes for any time: nothing bounds then how late the list shows a task, as
-// WithListLag must. Reads that are up to that old are drawn. Pages of one row come with totals that are not older than
-// the lag: a short list shows only by its total that it has more rows. The candidates of an ambiguous export are checked
-// only if stamps tell what is new and pages are whole.
+// Replicas that miss changes for any time are left out: then the list may show a task later than WithListLag. Reads up
+// to that old are drawn. Pages of one row have totals that are at most one lag old, since only the total of a short page
+// shows that the list has more rows. The candidates of an ambiguous export are checked only if stamps tell what is new
+// and pages are whole.
 func TestPropertyExport(t *testing.T) {
 	checkProperty(t, func(p *property) {
 		p.failAll()

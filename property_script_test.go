@@ -19,10 +19,10 @@ import (
 
 // Scripts in fake time for services with odd clocks, stale reads, failures and wrong totals.
 
-// longestPause is that of the default poll interval.
+// longestPause is the longest pause between polls by default.
 const longestPause = 30 * time.Second
 
-// onService runs test in fake time, with a client of a service that has tasks tasks.
+// onService runs test in fake time, with a client of a service that has this many tasks.
 func onService(t *testing.T, k servicemodel.Knobs, tasks int, test func(t *testing.T, s *servicemodel.Service, client *CdnClient)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -229,7 +229,7 @@ func TestExportTasks_on_odd_services(t *testing.T) {
 					}
 				})
 			}
-			assert.LessOrEqual(t, failures, int(test.seeds/4), "an error is allowed, and not the rule")
+			assert.LessOrEqual(t, failures, int(test.seeds/4), "errors are rare")
 		})
 	}
 }
@@ -322,7 +322,7 @@ func TestWait_deadline(t *testing.T) {
 	}
 }
 
-// Thousands of waits and watches end as they should on a service that fails now and then. A larger number by hand:
+// Many waits and watches end as they should on a service that fails now and then. For a larger number:
 // CDN_SEEDS=5000 go test -race -run TestPoller_many_waits_and_watches .
 func TestPoller_many_waits_and_watches(t *testing.T) {
 	waits := int(setting(t, "CDN_SEEDS", 500))

@@ -16,10 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The properties in property_*_test.go draw all knobs of internal/servicemodel together, from a seed, and
-// check what design.md promises. CDN_SEEDS is how many seeds each of them tries, 60 if it is not set, and
-// CDN_SEED the first one: CDN_SEED=4711 CDN_SEEDS=1 repeats one. What the client draws itself (the jitter of
-// its pauses) has no seed, so a rare failure may need several tries.
+// The properties in property_*_test.go draw all knobs of internal/servicemodel together, from a seed, and check what
+// the package promises. CDN_SEEDS is the number of seeds of each property, 60 by default. CDN_SEED is the first one:
+// CDN_SEED=4711 CDN_SEEDS=1 repeats one. The jitter of the client's pauses has no seed, so a rare failure may need
+// several tries.
 
 // defaultSeeds keeps `go test ./...` short.
 const defaultSeeds = 60

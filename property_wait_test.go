@@ -12,12 +12,11 @@ import (
 	"example.com/huaweicloud/cdn/internal/servicemodel"
 )
 
-// A wait returns within 4 longest pauses, plus one for each 100 tasks of the list, of the moment from which the
-// service shows the end of the task, with the right result. It never returns a wrong one. The error of a
-// deadline carries the task.
+// A wait returns the right result within a bound after the service shows the end of the task: 4 longest pauses, plus
+// one for each 100 tasks of the list. It never returns a wrong result. The error of a deadline has the task.
 //
-// The bound is for a list that works. It is longer by the latency of the requests and by a pause for each
-// failure. With capped pages it counts pages instead of 100 tasks, and one pause for each wait.
+// The bound is for a list that works. The latency of the requests and a pause for each failure are added to it. With
+// capped pages it counts pages instead of 100 tasks, and one pause for each wait.
 func TestPropertyWaitForExportTask(t *testing.T) {
 	checkProperty(t, func(p *property) {
 		longest := []time.Duration{4, 10, 30}[p.draw.IntN(3)] * time.Second
@@ -50,7 +49,7 @@ func TestPropertyWaitForExportTask(t *testing.T) {
 	})
 }
 
-// failAll has all lists, or all look-ups by id, fail now and then, or one row without an id.
+// failAll makes all lists or all look-ups fail, or adds a row without an id, for a few of the seeds.
 func (p *property) failAll() {
 	switch p.draw.IntN(25) {
 	case 0:
@@ -62,7 +61,7 @@ func (p *property) failAll() {
 	}
 }
 
-// script draws tasks that a test waits for and what becomes of them in the next 8 minutes.
+// script draws tasks that a test waits for, and their changes in the next 8 minutes.
 func (p *property) script() (ids []string) {
 	for i := range 1 + p.draw.IntN(25) {
 		id := fmt.Sprintf("mine-%d", i)
@@ -92,14 +91,14 @@ func (p *property) script() (ids []string) {
 	return ids
 }
 
-// flush makes n changes that no test is about, so that replicas that miss n changes show the others.
+// flush makes n changes of other tasks, so that replicas that miss n changes show the rest.
 func flush(s *servicemodel.Service, n int) {
 	for i := range n {
 		s.Apply(0, servicemodel.Change{ID: fmt.Sprintf("flush-%d", i), Status: fmt.Sprint(time.Now().UnixNano())})
 	}
 }
 
-// flush has all replicas show the changes up to now.
+// flush makes all replicas show the changes up to now.
 func (p *property) flush() { flush(p.service, max(p.knobs.List.Changes, p.knobs.Lookup.Changes)) }
 
 // observedWait is one wait and its result.

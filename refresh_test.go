@@ -12,11 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// gateway is a service that accepts one access key only. Its clock may be ahead of the local one.
+// gateway is a service that accepts one access key only.
 type gateway struct {
 	*httptest.Server
 	accepts string
-	ahead   time.Duration // of this machine's clock
+	ahead   time.Duration // how far its clock is ahead of the local one
 	mu      sync.Mutex
 	keys    []string // of the requests, in their order
 }

@@ -288,7 +288,7 @@ func nilPointerError() (cause any) {
 }
 
 func TestRegion_built_in_reads_no_file(t *testing.T) {
-	// Reading this file fails.
+	// A client that reads this file fails.
 	file := filepath.Join(t.TempDir(), "regions.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("CDN: 1\n"), 0o600))
 	if !inOwnProcess(t, "HUAWEICLOUD_SDK_REGIONS_FILE="+file) {

@@ -43,7 +43,7 @@ func TestRetryPolicy_defaults(t *testing.T) {
 	}
 }
 
-// connectionError returns the error of package net for a connection.
+// connectionError returns err as package net wraps it.
 func connectionError(op string, err error) error { return &net.OpError{Op: op, Net: "tcp", Err: err} }
 
 // timeoutError is a timeout of the network.
@@ -320,7 +320,7 @@ func TestRetry_attempt_timeout(t *testing.T) {
 	})
 }
 
-// A service that is down receives 100 retries of a client, then one for each five successes.
+// A service that is down gets 100 retries of a client, then one for each five successes.
 func TestRetryBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down, requests := true, 0

@@ -20,7 +20,8 @@ type fakeService struct {
 	lists    int // requests without a filter
 	gets     int // requests for one id
 	creates  int
-	// before may return the response to a request, or change the list before the service does; nil for neither.
+	// before runs before the service serves a request. It may change the list, or return the response or the error
+	// itself.
 	before func(req *http.Request) (*http.Response, error)
 }
 
@@ -75,7 +76,7 @@ func (f *fakeService) add(task ExportTask) {
 	f.tasks = slices.Insert(f.tasks, 0, task)
 }
 
-// set changes a task, or adds it, and removes it for an empty status.
+// set changes a task, or adds it. An empty status removes it.
 func (f *fakeService) set(id string, status ExportTaskStatus) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -107,5 +108,5 @@ func (f *fakeService) setBefore(before func(*http.Request) (*http.Response, erro
 	f.before = before
 }
 
-// noContext is a context that was never made.
+// noContext is a nil context.
 var noContext context.Context

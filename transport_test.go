@@ -217,7 +217,7 @@ func TestAPIError_fields(t *testing.T) {
 	}
 }
 
-// A body of 32 MiB is read. Reading stops at one byte more.
+// A body of 32 MiB is read. A longer one is an error and is not read to its end.
 func TestResponse_limit(t *testing.T) {
 	padding := strings.Repeat(" ", maxResponse-len(emptyPage))
 	transport, _ := inOrder(responding(200, emptyPage+padding))
@@ -232,7 +232,7 @@ func TestResponse_limit(t *testing.T) {
 	assert.LessOrEqual(t, endless.read, maxResponse+chunkSize)
 }
 
-// countingReader is white space without an end.
+// countingReader is endless white space. It counts the bytes that were read.
 type countingReader struct{ read int }
 
 func (r *countingReader) Read(p []byte) (int, error) {
@@ -333,8 +333,8 @@ func TestRateLimiter_error_sends_nothing(t *testing.T) {
 	assert.NotErrorIs(t, err, ErrOutcomeUnknown)
 }
 
-// The requests before were refused, and the next one was not sent.
-func TestRateLimiter_error_after_a_refused_create_leaves_no_outcome_open(t *testing.T) {
+// The service refused the first request, and the limiter stops the second one.
+func TestRateLimiter_error_after_a_refused_create_is_not_unknown(t *testing.T) {
 	full := errors.New("quota spent")
 	for name, refusal := range map[string]func() (*http.Response, error){
 		"throttled":   responding(429, "", "Retry-After", "0"),
@@ -358,8 +358,8 @@ func TestRateLimiter_error_after_a_refused_create_leaves_no_outcome_open(t *test
 	}
 }
 
-// The text is that of golang.org/x/time/rate.
-func TestRateLimiter_turn_behind_the_deadline_is_a_timeout(t *testing.T) {
+// The error has the text of golang.org/x/time/rate.
+func TestRateLimiter_turn_after_the_deadline_is_a_timeout(t *testing.T) {
 	transport, _ := inOrder(responding(200, emptyPage))
 	client := newTestClient(t, transport, WithRateLimiter(limiterFunc(func(context.Context) error {
 		return errors.New("rate: Wait(n=1) would exceed context deadline")

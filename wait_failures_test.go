@@ -45,7 +45,7 @@ func TestWait_transient_failure_until_the_deadline(t *testing.T) {
 	}
 }
 
-// A context that ends during a retry: the error has the failure that is being retried.
+// If the context ends during a retry, the error has the failure that is being retried.
 func TestWait_deadline_during_a_retry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := play(t, &fakeService{})
@@ -112,13 +112,13 @@ func TestWait_permanent_failure_ends_all_waits(t *testing.T) {
 	}
 }
 
-// A failure of one look-up is about that task only.
+// A failed look-up affects the waits for that task only.
 func TestWait_failure_of_another_look_up(t *testing.T) {
 	tests := []struct {
 		name   string
 		status int
 		body   string
-		ends   string // the error of the wait for that task; empty if it goes on
+		ends   string // the error of the wait for that task; empty if the wait goes on
 	}{
 		{"refused_id_ends_its_own_wait", 400, `{"error":{"error_code":"CDN.0001","error_msg":"bad id"}}`, "bad id"},
 		{"failing_look_up_does_not_delay_others", 500, "", ""},

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A thousand waits need a few pages at first, and then as many requests as one: a poll and a page of the patrol.
+// A thousand waits need a few pages at first, and then as many requests as one wait: a poll and a page of the patrol.
 func TestPoller_requests_of_a_thousand_waits(t *testing.T) {
 	const n = 1000
 	for name, apart := range map[string]time.Duration{"changed_at_different_times": time.Millisecond, "changed_in_one_millisecond": 0} {
@@ -97,7 +97,7 @@ func TestPoller_pauses_grow_until_a_change(t *testing.T) {
 	})
 }
 
-// New waits have their tasks looked up at once, and do not delay the polls of others.
+// The tasks of new waits are looked up at once. That does not delay the polls of other waits.
 func TestPoller_new_waits(t *testing.T) {
 	t.Run("one_after_the_other", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -24,7 +24,7 @@ func waiting(ctx context.Context, client *CdnClient, id string) <-chan waitResul
 	return done
 }
 
-// waitScript is what happens to a service while there is a wait for the task "mine", and how that ends.
+// waitScript is a wait for the task "mine": the changes of the service meanwhile, and the result.
 type waitScript struct {
 	name   string
 	others int              // tasks beside mine, changed later
@@ -61,7 +61,7 @@ func (w *waitScript) run(t *testing.T) {
 			require.ErrorContains(t, err, "mine")
 		}
 		if w.status != "" {
-			require.NotNil(t, task, "the task comes with the error")
+			require.NotNil(t, task, "the task is returned with the error")
 			assert.Equal(t, w.status, task.Status)
 		}
 	})

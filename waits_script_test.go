@@ -11,12 +11,12 @@ import (
 
 // Scripts for waits and watches: this request, this response, then that change of a task.
 
-// step is one line of a script: what happens to the service after a time, or just before it serves a request.
+// step is one line of a script. It changes the service after a time, or just before the service serves a request.
 type step struct {
 	after   time.Duration // since the script began
 	request int           // the number of the request, from 1; 0 for a step at a time
 	do      func(*scripted)
-	reply   func() *http.Response // is sent in place of the service's response, if not nil
+	reply   func() *http.Response // replaces the service's response if it is not nil
 }
 
 func at(after time.Duration, do func(*scripted)) step { return step{after: after, do: do} }
@@ -34,11 +34,11 @@ type scripted struct {
 
 	turn    sync.Mutex
 	arrived int
-	hold    time.Duration
-	held    chan struct{} // closed once a response is held back
+	hold    time.Duration // the delay of the response to the next list
+	held    chan struct{} // closed once that response is delayed
 }
 
-// play begins a script in the present.
+// play starts a script. The times of its steps count from now.
 func play(t *testing.T, service *fakeService, script ...step) *scripted {
 	s := &scripted{fakeService: service, script: script, held: make(chan struct{})}
 	for _, line := range script {
@@ -75,7 +75,7 @@ func (s *scripted) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// holdsList has the response to the next list arrive that much later than it is made.
+// holdsList delays the response to the next list.
 func holdsList(delay time.Duration) func(*scripted) {
 	return func(s *scripted) {
 		s.turn.Lock()
@@ -109,7 +109,7 @@ func silently(id string, status ExportTaskStatus) func(*scripted) {
 	return edits(id, func(task *ExportTask) { task.Status = status })
 }
 
-// refuses has all requests fail from now on.
+// refuses makes all requests fail from now on.
 func refuses(status int, body string, header ...string) func(*scripted) {
 	return refusesSome(func(*http.Request) bool { return true }, status, body, header...)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The loop of a watch may be slow. Each task is yielded as the poller knows it at that moment.
+// The loop of a watch may be slow. It gets each task in the state that the poller knows at that moment.
 
 func TestWatch_slow_loop(t *testing.T) {
 	const (

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// collectWatch ranges in the background and keeps what is yielded.
+// collectWatch collects the yields of a watch in the background.
 type collectWatch struct {
 	mu  sync.Mutex
 	got []string
@@ -41,7 +41,7 @@ func watchingLater(ctx context.Context, client *CdnClient, delay time.Duration) 
 	return c
 }
 
-// take returns what was yielded since the last call.
+// take returns the yields since the last call.
 func (c *collectWatch) take() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,7 +116,7 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// Each range begins with what has changed since the call, and not with what another watch has yielded.
+// Each range begins with the changes since its call, also if another watch has yielded them.
 func TestWatch_begins_with_its_call(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := &fakeService{}
@@ -229,8 +229,11 @@ func TestWatch_errors(t *testing.T) {
 		})
 	}
 	t.Run("nil_context", func(t *testing.T) {
+		n := 0
 		for _, err := range newTestClient(t, &fakeService{}).WatchExportTasks(noContext) {
+			n++
 			require.ErrorIs(t, err, ErrInvalidParameter)
 		}
+		assert.Equal(t, 1, n)
 	})
 }
