@@ -25,7 +25,8 @@ var (
 	// ErrForbidden means that the account may not do this. It lacks a permission or an enterprise project, the
 	// domain is another account's, or its CDN is not activated or locked (CDN.0004, CDN.0108, CDN.0114, status 403).
 	ErrForbidden = errors.New("forbidden")
-	// ErrThrottled means that the account's quota of requests is used up (APIGW.0308, status 429).
+	// ErrThrottled means that the account's quota of requests is used up (APIGW.0308, status 429). If the call was not
+	// sent because its turn comes too late, [ThrottledError] has the expected wait.
 	ErrThrottled = errors.New("throttled")
 	// ErrBadRequest means that the service refused the content of the request, such as a parameter, a domain, a
 	// time range or an interval (CDN.0001, CDN.0202, status 400).
@@ -155,6 +156,23 @@ func (e *AmbiguousExportError) Error() string {
 
 // Unwrap returns ErrAmbiguousExport.
 func (e *AmbiguousExportError) Unwrap() error { return ErrAmbiguousExport }
+
+// ThrottledError means that a request was not sent, because its turn under the account's quota comes after the deadline
+// of its context or after RetryPolicy.MaxThrottleWait. It wraps [ErrThrottled].
+type ThrottledError struct {
+	// Wait is the expected wait for the turn, from the moment of the error.
+	Wait time.Duration
+	// Quota describes the quota, such as "20 requests per 1m0s (from the 429's text)".
+	Quota string
+}
+
+// Error returns the expected wait and the quota.
+func (e *ThrottledError) Error() string {
+	return fmt.Sprintf("%v: no turn before the deadline: the expected wait is %v under %s", ErrThrottled, e.Wait, e.Quota)
+}
+
+// Unwrap returns ErrThrottled.
+func (e *ThrottledError) Unwrap() error { return ErrThrottled }
 
 // isOwn reports whether this package has found the fault, not the network or the service.
 func isOwn(err error) bool {

@@ -87,7 +87,7 @@ func noTurn(ctx context.Context, err, refusal error) error {
 	case ctx.Err() != nil:
 		err = endOf(ctx)
 	case errors.As(err, &none):
-		err = fmt.Errorf("%w: %w", ErrThrottled, err)
+		err = &ThrottledError{Wait: none.Wait, Quota: none.Quota.String()}
 	}
 	if refusal == nil {
 		return err

@@ -155,7 +155,7 @@ func (p *Pacer) check(class Class, i int, limit, now time.Duration) error {
 }
 
 func (p *Pacer) noTurn(class Class, i int, now time.Duration) error {
-	return &NoTurnError{Quota: p.quota(), Wait: p.expect(&p.share, class, i, now) - now}
+	return &NoTurnError{Quota: p.quota(), Wait: readable(p.expect(&p.share, class, i, now) - now)}
 }
 
 // expect returns when the turn comes of the request at index i of its class, if the share stays as it is; now

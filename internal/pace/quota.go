@@ -60,12 +60,12 @@ func readable(d time.Duration) time.Duration {
 // NoTurnError reports that the turn of a request cannot come before its deadline. The request was not sent.
 type NoTurnError struct {
 	Quota Quota         // the quota that is kept
-	Wait  time.Duration // the expected wait, from the moment of the error
+	Wait  time.Duration // the expected wait from the moment of the error, rounded to 0.1 s, or to 1 ms below 1 s
 }
 
 // Error returns the expected wait and the quota.
 func (e *NoTurnError) Error() string {
-	return fmt.Sprintf("no turn before the deadline: the expected wait is %v under %s", readable(e.Wait), e.Quota)
+	return fmt.Sprintf("no turn before the deadline: the expected wait is %v under %s", e.Wait, e.Quota)
 }
 
 // maxTold is how many quotas a pacer remembers to have told. More than one may be in force at once.
