@@ -127,6 +127,9 @@ func TestWatch_on_services_that_break_rules(t *testing.T) {
 		var failure error
 		yields := 0
 		changes := client.WatchExportTasks(ctx)
+		for _, task := range s.Tasks() {
+			last[task.ID] = ExportTaskStatus(task.Status)
+		}
 		watching.Go(func() {
 			for task, err := range changes {
 				if failure = err; err == nil {
@@ -136,9 +139,6 @@ func TestWatch_on_services_that_break_rules(t *testing.T) {
 			}
 		})
 		want := make(map[string]ExportTaskStatus)
-		for _, task := range s.Tasks() {
-			last[task.ID] = ExportTaskStatus(task.Status)
-		}
 		for i := range 40 {
 			id := fmt.Sprintf("old-%d", 8*i)
 			if i%2 == 0 {
