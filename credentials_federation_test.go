@@ -215,6 +215,25 @@ func TestIDToken_redirect_is_not_followed(t *testing.T) {
 	assert.ErrorContains(t, err, "which is not followed")
 }
 
+// The body of a 101 is the connection itself, and no context ends a Read of it.
+func TestIDToken_101_is_an_error_at_once(t *testing.T) {
+	emptyEnvironment(t)
+	iam := newIAM(t)
+	setIDToken(t, iam)
+	release := make(chan struct{})
+	iam.token = func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if !assert.NoError(t, err) {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		go func() { <-release; _ = conn.Close() }()
+	}
+	_, err := newSource(t, WithHTTPClient(iam.Client())).get(t.Context())
+	close(release)
+	assert.ErrorContains(t, err, "status 101 Switching Protocols")
+}
+
 func TestIDToken_exchanged_once_for_all_calls(t *testing.T) {
 	i := newIAM(t)
 	official := federalCredentials(t, i, writeIDToken(t))

@@ -39,7 +39,7 @@ type fetcher struct {
 }
 
 func newFetcher(o *options) *fetcher {
-	identity := &http.Client{Transport: o.transport(), CheckRedirect: followNone}
+	identity := &http.Client{Transport: redact.Transport{Base: o.transport()}, CheckRedirect: followNone}
 	return &fetcher{identity: identity, policy: o.retryPolicy, insecureHTTP: o.insecureHTTP}
 }
 
@@ -68,7 +68,7 @@ func linkLocalClient() *http.Client {
 		}
 		return conn, nil
 	}
-	return &http.Client{Transport: transport, CheckRedirect: followNone}
+	return &http.Client{Transport: redact.Transport{Base: transport}, CheckRedirect: followNone}
 }
 
 // dialError reports that no connection was made.
