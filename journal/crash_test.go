@@ -20,7 +20,7 @@ import (
 // workerFolder is the variable that makes a process of the test binary a worker on a journal.
 const workerFolder = "CDN_TEST_JOURNAL"
 
-// work increases a number in the journal under its lock, and prints each new value once it is stored.
+// work increases a number in the journal under its lock until an error, and prints each new value once it is stored.
 func work(folder string) {
 	ctx := context.Background()
 	dir, err := journal.OpenDir(folder)
@@ -46,7 +46,7 @@ func increase(ctx context.Context, dir *journal.Dir) error {
 		if err != nil {
 			return err
 		}
-		// The length changes, so that a mixture of two records would be noticed.
+		// Each record has another length, so a mixture of two records is no number.
 		next := strconv.Itoa(number+1) + strings.Repeat("x", number*37%5000)
 		if err := dir.Store(ctx, "number", []byte(next)); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.com/huaweicloud/cdn/journal"
@@ -17,10 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Three Dirs on one folder, four goroutines each: one at a time is between Lock and unlock.
+// Three Dirs on one folder have four callers each. One caller at a time is between Lock and unlock.
 func TestDir_Lock_excludes(t *testing.T) {
 	_, path := open(t)
-	var inside, most atomic.Int32
+	var inside atomic.Int32
 	var group sync.WaitGroup
 	for range 3 {
 		dir, err := journal.OpenDir(path)
@@ -31,7 +32,7 @@ func TestDir_Lock_excludes(t *testing.T) {
 				if !assert.NoError(t, err) {
 					return
 				}
-				most.Store(max(most.Load(), inside.Add(1)))
+				assert.EqualValues(t, 1, inside.Add(1))
 				assert.NoError(t, dir.Store(t.Context(), "key", nil))
 				inside.Add(-1)
 				unlock()
@@ -39,35 +40,27 @@ func TestDir_Lock_excludes(t *testing.T) {
 		}
 	}
 	group.Wait()
-	require.EqualValues(t, 1, most.Load())
 }
 
 func TestDir_Lock_waits_until_ctx_ends(t *testing.T) {
-	held, path := open(t)
-	other, err := journal.OpenDir(path)
-	require.NoError(t, err)
-	unlock := lock(t, held)
-	for _, test := range []struct {
-		name string
-		dir  *journal.Dir
-		want string
-	}{
-		{"the same Dir", held, "another caller of this process"},
-		{"another Dir", other, "another process or Dir"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		held, path := open(t)
+		other, err := journal.OpenDir(path)
+		require.NoError(t, err)
+		unlock := lock(t, held)
+		for dir, want := range map[*journal.Dir]string{held: "another caller of this process", other: "another process or Dir"} {
 			reason := errors.New("no patience")
-			ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, reason)
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, reason)
 			defer cancel()
-			_, err := test.dir.Lock(ctx)
+			_, err := dir.Lock(ctx)
 			require.ErrorIs(t, err, reason)
-			require.ErrorContains(t, err, test.want)
+			require.ErrorContains(t, err, want)
 			require.ErrorContains(t, err, path)
-		})
-	}
-	unlock()
-	lock(t, other)()
-	lock(t, held)()
+		}
+		unlock()
+		lock(t, other)()
+		lock(t, held)()
+	})
 }
 
 func TestDir_Lock_ended_context(t *testing.T) {
@@ -77,23 +70,25 @@ func TestDir_Lock_ended_context(t *testing.T) {
 	_, err := dir.Lock(ctx)
 	require.ErrorIs(t, err, context.Canceled)
 	lock(t, dir)()
-	_, err = dir.Lock(ctx) // while it gives way to others
+	_, err = dir.Lock(ctx) // in the pause after an unlock
 	require.ErrorIs(t, err, context.Canceled)
 }
 
 func TestDir_unlock_twice(t *testing.T) {
-	dir, path := open(t)
-	other, err := journal.OpenDir(path)
-	require.NoError(t, err)
-	first := lock(t, dir)
-	first()
-	second := lock(t, dir)
-	first()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
-	defer cancel()
-	_, err = other.Lock(ctx)
-	require.ErrorIs(t, err, context.DeadlineExceeded, "the second lock must still be held")
-	second()
+	synctest.Test(t, func(t *testing.T) {
+		dir, path := open(t)
+		other, err := journal.OpenDir(path)
+		require.NoError(t, err)
+		first := lock(t, dir)
+		first()
+		second := lock(t, dir)
+		first()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err = other.Lock(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded, "the second lock must still be held")
+		second()
+	})
 }
 
 // A Dir that locks again and again leaves others a turn.
@@ -130,7 +125,7 @@ func TestDir_needs_lock(t *testing.T) {
 	require.ErrorContains(t, dir.Store(t.Context(), "key", nil), "the lock is not held")
 }
 
-// What happens to the folder or the lock file while the lock is held is noticed before a record counts.
+// Load and Store fail if the folder or the lock file was removed or replaced while the lock is held.
 func TestDir_notices_lost_lock(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return // Windows keeps open files from being removed
@@ -168,7 +163,7 @@ func TestDir_notices_lost_lock(t *testing.T) {
 	}
 }
 
-// A new lock file is as good as the old one for those who come after it; a new folder is not the journal.
+// A lock file that was removed is created again. A new folder in place of the old one is not the journal.
 func TestDir_Lock_after_harm(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
 	dir, err := journal.OpenDir(path)
@@ -182,7 +177,7 @@ func TestDir_Lock_after_harm(t *testing.T) {
 }
 
 // A file system may give a new folder the inode of the one that was removed.
-func TestDir_Lock_after_folder_was_made_anew(t *testing.T) {
+func TestDir_Lock_after_folder_was_created_again(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return // Windows keeps open folders from being removed
 	}
@@ -198,8 +193,8 @@ func TestDir_Lock_after_folder_was_made_anew(t *testing.T) {
 	}
 }
 
-// A caller that waits for a lock file which is removed meanwhile takes the lock of the new one.
-func TestDir_Lock_file_removed_during_wait(t *testing.T) {
+// If the lock file is removed, the next caller locks a new one. The earlier holder can no longer store.
+func TestDir_Lock_file_removed_while_held(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return // Windows keeps open files from being removed
 	}
@@ -208,7 +203,7 @@ func TestDir_Lock_file_removed_during_wait(t *testing.T) {
 	require.NoError(t, err)
 	unlock := lock(t, first)
 	require.NoError(t, os.Remove(filepath.Join(path, "lock")))
-	store(t, second, "key", "record") // nothing keeps it from a new lock file
+	store(t, second, "key", "record")
 	require.ErrorContains(t, first.Store(t.Context(), "key", nil), "removed or replaced")
 	unlock()
 	require.Equal(t, "record", load(t, first, "key"))

@@ -85,7 +85,7 @@ func TestDir_ended_context(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// A file that is not as Store left it is an error that names it: a nil record would be a new task.
+// A file that was changed since Store is an error that names it. With a nil record, the caller would make a new task.
 func TestDir_Load_damaged(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -156,7 +156,7 @@ func requireLoadError(t *testing.T, dir *journal.Dir, file, want string) {
 	require.ErrorContains(t, err, want)
 }
 
-// A disk that is full costs no record that is on it.
+// A full disk loses no earlier record.
 func TestDir_Store_full_disk(t *testing.T) {
 	const full = "/dev/full" // a device on which each write fails with ENOSPC
 	if _, err := os.Stat(full); err != nil {
@@ -175,8 +175,7 @@ func TestDir_Store_full_disk(t *testing.T) {
 	require.Equal(t, "new", load(t, dir, "key"))
 }
 
-// A Store that fails leaves the earlier record.
-func TestDir_Store_fails(t *testing.T) {
+func TestDir_Store_fails_if_the_name_is_a_folder(t *testing.T) {
 	dir, path := open(t)
 	store(t, dir, "key", "record")
 	file := filepath.Join(path, files(t, path)[0])
