@@ -10,8 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// model is a list as a service may keep it: sorted by stamp, newest first, with one of several orders of
-// equal stamps.
+// model is a list as a service may keep it: sorted by stamp, newest first. ties is the order of equal stamps.
 type model struct {
 	tasks   []task
 	ms      int64
@@ -109,7 +108,7 @@ func (m *model) ids() []string {
 	return ids
 }
 
-// checkComplete reports each id that is twice in got, and each of begin that is neither in got nor removed.
+// checkComplete checks that got has each id once, and each id of begin that was not removed.
 func (m *model) checkComplete(t assert.TestingT, begin, got []string) {
 	sorted := slices.Sorted(slices.Values(got))
 	assert.Len(t, slices.Compact(sorted), len(got), "each id once")

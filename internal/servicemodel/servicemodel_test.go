@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const minute = time.Minute
 
-// client sends plain requests, as a client without any cleverness.
+// client sends plain requests.
 type client struct {
 	t *testing.T
 	s *Service
@@ -68,7 +68,7 @@ func statuses(p Page) string {
 	return strings.Join(all, " ")
 }
 
-// inBubble runs a test in fake time against a service with these knobs.
+// inBubble runs test in fake time with a service that has these knobs.
 func inBubble(t *testing.T, k Knobs, test func(t *testing.T, s *Service, c client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestCreate(t *testing.T) {
 	tests := []struct {
 		name   string
 		knobs  Knobs
-		status int // 0: the connection is lost or the status is 502
+		status int // 0 if the connection is lost or the status is 502
 		made   bool
 		text   string
 	}{
@@ -241,8 +241,8 @@ func TestStamps(t *testing.T) {
 	})
 }
 
-// shares sends n lists and returns how many of them have what want says, as sorted texts.
-func shares(c client, n int, show func(Page) string) []string {
+// distinct sends n lists and returns the different texts that show makes of them, sorted.
+func distinct(c client, n int, show func(Page) string) []string {
 	seen := map[string]bool{}
 	for range n {
 		seen[show(c.list("limit=100"))] = true
@@ -267,7 +267,7 @@ func TestReads(t *testing.T) {
 		{"current", Knobs{}, ids, []string{"c b a"}, []string{"c b a"}},
 		{"a change behind", Knobs{List: Replica{Changes: 1}}, ids, []string{"b a", "c b a"}, []string{"b a", "c b a"}},
 		{"up to 2 s behind", Knobs{List: Replica{Delay: 1500 * time.Millisecond}}, ids, []string{"a", "b a", "c b a"}, []string{"c b a"}},
-		{"look-ups behind are no matter of lists", Knobs{Lookup: Replica{Changes: 2}}, ids, []string{"c b a"}, []string{"c b a"}},
+		{"look-ups behind, lists current", Knobs{Lookup: Replica{Changes: 2}}, ids, []string{"c b a"}, []string{"c b a"}},
 		{"list lag", Knobs{ListLag: 10 * time.Second, Seed: 1}, ids, []string{""}, []string{"c b a"}},
 		{"page cap", Knobs{PageCap: 2}, ids, []string{"c b"}, []string{"c b"}},
 		{"totals lag", Knobs{TotalLag: 500 * time.Millisecond}, total, []string{"2"}, []string{"3"}},
@@ -282,9 +282,9 @@ func TestReads(t *testing.T) {
 				s.Apply(time.Second, Change{ID: "b", Status: "waiting"})
 				s.Apply(2*time.Second, Change{ID: "c", Status: "waiting"})
 				time.Sleep(2 * time.Second)
-				assert.Equal(t, test.want, shares(c, 60, test.show))
+				assert.Equal(t, test.want, distinct(c, 60, test.show))
 				time.Sleep(minute)
-				assert.Equal(t, test.later, shares(c, 60, test.show))
+				assert.Equal(t, test.later, distinct(c, 60, test.show))
 			})
 		})
 	}
