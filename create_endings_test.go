@@ -260,7 +260,7 @@ func (s *endingServer) read1(e *exchange) bool {
 	return err == nil
 }
 
-// open2 begins an HTTP/2 connection and returns what reads a request from it.
+// open2 begins an HTTP/2 connection and returns the function that reads a request from it.
 func (s *endingServer) open2(e *exchange) func(*exchange) bool {
 	preface := make([]byte, len(http2.ClientPreface))
 	_, err := io.ReadFull(e.conn, preface)

@@ -86,8 +86,8 @@ func TestChain_first_configured_source_signs(t *testing.T) {
 				assertCredentials(t, sources[n].want, got)
 			}
 			for _, request := range i.seen() {
-				assert.False(t, n < 4 && strings.Contains(request, "169.254.169.254"), "a later source was asked: %s", request)
-				assert.False(t, n < 3, "a later source was asked: %s", request)
+				assert.False(t, n < 4 && strings.Contains(request, "169.254.169.254"), "a later source got a request: %s", request)
+				assert.False(t, n < 3, "a later source got a request: %s", request)
 			}
 			assert.Equal(t, 1, strings.Count(log.String(), "level=INFO"), log.String())
 			assert.Contains(t, log.String(), `source="`+sources[n].name)

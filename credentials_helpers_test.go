@@ -132,7 +132,7 @@ func replyingStatus(status int, body string) http.HandlerFunc {
 	}
 }
 
-// hanging does not respond before the client gives up.
+// hanging does not respond until the client has closed the connection.
 func hanging(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 // inTurn serves requests with one handler after the other, and all later ones with the last.

@@ -189,7 +189,7 @@ func TestDecodePage_repeated_member_allocates_once(t *testing.T) {
 	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4<<20))
 }
 
-// Each cut of a response is an error that says that the text is cut, or that a value is missing.
+// Each cut of a response is an error. It says that the text is cut or that a value is missing.
 func TestDecodePage_every_cut_is_an_error(t *testing.T) {
 	whole := `{"total":1,"more":[true,null,1.5e3],"data":[{"task_id":"a\u00e9\ud83d\ude00","create_time":12}]}`
 	_, err := decodePage(whole)

@@ -307,7 +307,7 @@ func TestDownload_task_older_than_a_week(t *testing.T) {
 	}
 }
 
-// The error has the ids that the vendor's support asks for.
+// The error has the ids that the vendor's support needs.
 func TestDownload_error_has_the_ids_of_the_store(t *testing.T) {
 	client, id := storeOf(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Obs-Request-Id", "request-1")

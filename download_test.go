@@ -148,17 +148,17 @@ func TestDownload_task_without_file(t *testing.T) {
 func TestDownload_invalid_arguments(t *testing.T) {
 	srv, client := newServer(t)
 	id := srv.AddTask(cdn.ExportTask{}, []byte("x")).TaskID
-	_, err := client.Download(t.Context(), id, nil)
-	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
-	_, err = client.Download(t.Context(), id, io.Discard, nil)
-	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
-	_, err = client.Download(noContext, id, io.Discard)
-	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
-	_, err = client.DownloadFile(t.Context(), id, "")
-	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
-	_, err = client.DownloadFile(t.Context(), id, t.TempDir())
-	require.ErrorIs(t, err, cdn.ErrInvalidParameter)
-	_, err = client.DownloadFile(t.Context(), id, filepath.Join(t.TempDir(), "no", "folder"))
+	for name, call := range map[string]func() (int64, error){
+		"nil writer":  func() (int64, error) { return client.Download(t.Context(), id, nil) },
+		"nil option":  func() (int64, error) { return client.Download(t.Context(), id, io.Discard, nil) },
+		"nil context": func() (int64, error) { return client.Download(noContext, id, io.Discard) },
+		"empty path":  func() (int64, error) { return client.DownloadFile(t.Context(), id, "") },
+		"directory":   func() (int64, error) { return client.DownloadFile(t.Context(), id, t.TempDir()) },
+	} {
+		_, err := call()
+		require.ErrorIs(t, err, cdn.ErrInvalidParameter, name)
+	}
+	_, err := client.DownloadFile(t.Context(), id, filepath.Join(t.TempDir(), "no", "folder"))
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	assert.ErrorContains(t, err, "cdn: DownloadFile: "+id+": ", "it names the task")
 	assert.Empty(t, srv.Requests(), "nothing was sent")

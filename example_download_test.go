@@ -10,7 +10,7 @@ import (
 	"example.com/huaweicloud/cdn/cdntest"
 )
 
-// A wait returns the finished task with its link, so that the download need not ask the service for it again.
+// A wait returns the finished task with its link, so the download needs no request for the task.
 func ExampleWithLink() {
 	srv := cdntest.NewServer()
 	defer srv.Close()

@@ -46,7 +46,7 @@ func (j *journaled) loseCreate(key string) {
 	j.service.Adjust(func(k *servicemodel.Knobs) { k.Dropped = 0 })
 }
 
-// A machine whose clock is hours ahead learns the time from the service before it frees the key of a lost create.
+// A machine whose clock is hours ahead corrects it by the service's before it frees the key of a lost create.
 func TestExport_lost_create_clock_ahead(t *testing.T) {
 	testJournaled(t, servicemodel.Knobs{}, func(t *testing.T, j *journaled) {
 		j.loseCreate("daily")
@@ -218,7 +218,7 @@ func TestExport_edited_head(t *testing.T) {
 	}
 }
 
-// shortTurns is a journal that loses its lock some time after it was taken, as a session that is cut does.
+// shortTurns is a journal that loses its lock after some time, as if its session was cut.
 type shortTurns struct {
 	Journal
 	lasts time.Duration

@@ -54,9 +54,9 @@ func dialLoopback(ctx context.Context, network, address string) (net.Conn, error
 	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
-// inOwnProcess runs the calling test again in a process of its own, with additions to the environment, because the
-// vendor's package reads its files once in a process. It returns true in that process. In this one it returns false,
-// after the other has passed.
+// inOwnProcess runs the calling test again in a process of its own, with additions to the environment. Some packages
+// read their files or variables once in a process. It returns true in that process. In this one it returns false after
+// the test has passed there.
 func inOwnProcess(t *testing.T, additions ...string) bool {
 	t.Helper()
 	if os.Getenv(ownProcess) == t.Name() {

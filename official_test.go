@@ -46,8 +46,8 @@ func newOfficialClient(t testing.TB, endpoint string, transport http.RoundTrippe
 	t.Helper()
 	credentials, err := global.NewCredentialsBuilder().WithAk("ak").WithSk("sk").WithDomainId("account").SafeBuild()
 	require.NoError(t, err)
-	// Without a name for the User-Agent, the official builder reads one from the environment, and stores one in the
-	// home directory.
+	// The official builder reads the name for the User-Agent from the environment if there is none. It stores one in
+	// the home directory.
 	settings := config.DefaultHttpConfig().WithUserAgent("test")
 	if transport != nil {
 		settings = settings.WithHttpRoundTripper(transport)

@@ -49,7 +49,7 @@ func TestPropertyWaitForExportTask(t *testing.T) {
 	})
 }
 
-// failAll makes all lists or all look-ups fail, or adds a row without an id, for a few of the seeds.
+// failAll makes all lists or all look-ups fail, or adds a row without an id, for some seeds.
 func (p *property) failAll() {
 	switch p.draw.IntN(25) {
 	case 0:
@@ -86,7 +86,7 @@ func (p *property) script() (ids []string) {
 		}
 		p.service.Apply(at, last)
 	}
-	time.Sleep(10 * time.Second) // so that look-ups know them all
+	time.Sleep(10 * time.Second) // until look-ups show them all
 	p.flush()
 	return ids
 }
@@ -176,7 +176,7 @@ func (p *property) checkWait(w *observedWait, longest time.Duration, waits int) 
 	p.check(w.end.Before(shown.Add(bound)), "its end %+v is shown since %v, bound %v, but %v", last, shown.Format("04:05.000"), bound, w)
 }
 
-// checkLastStatus checks what a wait knows of a task that is not finished.
+// checkLastStatus checks the last status that a wait saw of a task that is not finished.
 func (p *property) checkLastStatus(w *observedWait, versions []servicemodel.Version, longest time.Duration, waits int) {
 	p.t.Helper()
 	if w.end.Sub(w.begin) < p.bound(longest, waits, w.begin) {

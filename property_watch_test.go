@@ -46,7 +46,7 @@ func TestPropertyWatchExportTasks(t *testing.T) {
 	})
 }
 
-// observedWatch is one watch and what it yielded.
+// observedWatch is one watch and its yields.
 type observedWatch struct {
 	delay  time.Duration // before the call
 	late   time.Duration // from the call to the loop
@@ -143,8 +143,8 @@ func had(versions []servicemodel.Version, before map[string]string, id string, y
 	return false
 }
 
-// knows reports whether the last state that the watch yielded by then, or that the task had at its begin, is one
-// of the versions, or the task was removed.
+// knows reports whether the watch knew one of the versions at the time until, or the task was removed by then. The
+// watch knows the last state that it yielded, or the one at its begin.
 func (w *observedWatch) knows(id string, versions []servicemodel.Version, until time.Time) bool {
 	last, known := w.before[id]
 	for _, y := range w.yields[id] {

@@ -20,7 +20,7 @@ import (
 // workerFolder is the variable that makes a process of the test binary a worker on a journal.
 const workerFolder = "CDN_TEST_JOURNAL"
 
-// work increases a number in the journal under its lock until an error, and prints each new value once it is stored.
+// work increases a number in the journal under its lock until an error. It prints each value that is stored.
 func work(folder string) {
 	ctx := context.Background()
 	dir, err := journal.OpenDir(folder)

@@ -171,7 +171,7 @@ func TestSkip_nested_too_deep(t *testing.T) {
 	}
 }
 
-// Each cut of a text is an error that says that the text is cut, or that a value is missing.
+// Each cut of a text is an error. It says that the text is cut or that a value is missing.
 func TestScanner_every_cut_is_an_error(t *testing.T) {
 	const whole = `{"total":1,"more":[true,null,1.5e3],"data":[{"id":"a\u00e9\ud83d\ude00é12345678","time":12}]}`
 	require.NoError(t, skipText(whole))
