@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/huaweicloud/cdn/internal/redact"
 )
 
 const (
@@ -195,7 +197,7 @@ func TestLinkLocalClient_without_a_standard_transport(t *testing.T) {
 	before := http.DefaultTransport
 	defer func() { http.DefaultTransport = before }()
 	http.DefaultTransport = http.NewFileTransport(http.Dir("."))
-	transport := linkLocalClient().Transport.(*http.Transport)
+	transport := linkLocalClient().Transport.(redact.Transport).Base.(*http.Transport)
 	assert.Nil(t, transport.Proxy)
 	assert.True(t, transport.DisableKeepAlives)
 }
