@@ -166,7 +166,11 @@ func TestPacing_reading_finds_what_was_created_while_it_waited(t *testing.T) {
 		})
 		readings := 0
 		client := newTestClient(t, service, WithRateLimiter(limiter), WithObserver(Observer{
-			ExportCreated: func(ExportEvent) { readings = service.lists - readings },
+			ExportCreated: func(ExportEvent) {
+				service.mu.Lock()
+				defer service.mu.Unlock()
+				readings = service.lists - readings
+			},
 		}))
 		service.onCreate(func() (*http.Response, error) {
 			readings = service.lists
