@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"example.com/huaweicloud/cdn/internal/movinglist"
 )
 
 const (
@@ -63,9 +65,10 @@ func (r *headReading) base() exportBase {
 	return base
 }
 
-// isAbove reports whether the task was created after the boundary, as far as its stamp says.
+// isAbove reports whether the task may have been created after the boundary. A task without a time may.
 func (b *exportBase) isAbove(task ExportTask) bool {
-	return task.CreateTime.IsZero() || task.CreateTime.UnixMilli() > b.Boundary
+	created := stampOf(task.CreateTime)
+	return created == movinglist.NoStamp || created > b.Boundary
 }
 
 // created returns the tasks that were created since the base.

@@ -482,3 +482,16 @@ func TestExport_expired_create_beside_unfinished_one(t *testing.T) {
 		require.Len(t, j.owned("lost"), 1)
 	})
 }
+
+// A service that sends 0 for a time has none.
+func TestExportBase_isAbove(t *testing.T) {
+	base := exportBase{Boundary: 1000}
+	for created, want := range map[time.Time]bool{
+		{}:                   true,
+		time.UnixMilli(0):    true,
+		time.UnixMilli(1000): false,
+		time.UnixMilli(1001): true,
+	} {
+		assert.Equal(t, want, base.isAbove(ExportTask{CreateTime: created}), created)
+	}
+}
