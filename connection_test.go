@@ -101,8 +101,8 @@ func TestProxy_refused_CONNECT(t *testing.T) {
 	}
 }
 
-// pipeListener is a listener without a socket: its connections are pipes in this process, so that they can be used in
-// fake time.
+// pipeListener is a listener without a socket: its connections are pipes in this process, so that they can be
+// used in fake time.
 type pipeListener struct {
 	dialled chan net.Conn
 	closed  chan struct{}

@@ -106,8 +106,8 @@ func refuses(ending string) bool {
 	return strings.HasPrefix(ending, "4") && ending != "408"
 }
 
-// contradicts reports whether an ending denies what the server did: it refuses after it made a task, or it reports
-// success without one.
+// contradicts reports whether an ending denies what the server did: it refuses after it made a task, or it
+// reports success without one.
 func contradicts(ending string, makesTask bool) bool {
 	switch {
 	case makesTask:

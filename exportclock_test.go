@@ -100,8 +100,8 @@ func (h hookedJournal) Store(ctx context.Context, key string, record []byte) err
 	return err
 }
 
-// A machine that is suspended between the intent and the create does not send the create when it resumes: another one
-// may have settled the intent. Its monotonic clock may have stopped meanwhile.
+// A machine that is suspended between the intent and the create does not send the create when it resumes:
+// another one may have settled the intent. Its monotonic clock may have stopped meanwhile.
 func TestExport_suspended_before_create(t *testing.T) {
 	testJournaled(t, servicemodel.Knobs{}, func(t *testing.T, j *journaled) {
 		var client *CdnClient

@@ -29,8 +29,8 @@ var environment = []string{
 	"HUAWEICLOUD_SDK_REGION_CDN_AP_SOUTHEAST_1", "HUAWEICLOUD_SDK_REGION_CDN_CN_NORTH_1", "HUAWEICLOUD_SDK_REGION_CDN_EU_WEST_101",
 }
 
-// TestMain removes the developer's keys and overrides, and keeps the tests off the network. A mistake in a test must not
-// reach a real service or the instance metadata.
+// TestMain removes the developer's keys and overrides, and keeps the tests off the network. A mistake in a test
+// must not reach a real service or the instance metadata.
 func TestMain(m *testing.M) {
 	if os.Getenv(ownProcess) == "" {
 		for _, name := range environment {

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The services break the rules of a list. Waits, watches and iterations end with right data or with an error. They do
-// not hang, lose no task without an error, and pause between requests.
+// The services break the rules of a list. Waits, watches and iterations end with right data or with an error.
+// They do not hang, lose no task without an error, and pause between requests.
 
 // oddServices returns each oddity of the model, and kinds of services that knobs make.
 func oddServices() map[string]servicemodel.Knobs {

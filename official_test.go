@@ -40,8 +40,8 @@ const vendorsExample = `{
   } ]
 }`
 
-// newOfficialClient returns the official SDK's client for one endpoint. It has an account id, so it does not request one
-// from the identity service.
+// newOfficialClient returns the official SDK's client for one endpoint. It has an account id, so it does not
+// request one from the identity service.
 func newOfficialClient(t testing.TB, endpoint string, transport http.RoundTripper) *official.CdnClient {
 	t.Helper()
 	credentials, err := global.NewCredentialsBuilder().WithAk("ak").WithSk("sk").WithDomainId("account").SafeBuild()

@@ -12,13 +12,13 @@ import (
 	"example.com/huaweicloud/cdn/internal/servicemodel"
 )
 
-// Export returns the task of its own request or an error. It never returns another user's task and never makes two. If
-// the error has no task and wraps neither ErrOutcomeUnknown nor ErrAmbiguousExport, there is no task.
+// Export returns the task of its own request or an error. It never returns another user's task and never makes
+// two. If the error has no task and wraps neither ErrOutcomeUnknown nor ErrAmbiguousExport, there is no task.
 //
-// Replicas that miss changes for any time are left out: then the list may show a task later than WithListLag. Reads up
-// to that old are drawn. Totals are at most one lag old if pages have one row: only the total shows then that the list has more
-// rows. The candidates of an ambiguous export are checked only if stamps tell what is new
-// and pages are whole.
+// Replicas that miss changes for any time are left out: then the list may show a task later than WithListLag.
+// Reads up to that old are drawn. Totals are at most one lag old if pages have one row: only the total shows
+// then that the list has more rows. The candidates of an ambiguous export are checked only if stamps tell what
+// is new and pages are whole.
 func TestPropertyExport(t *testing.T) {
 	checkProperty(t, func(p *property) {
 		p.failAll()

@@ -11,8 +11,8 @@ import (
 
 // ExportTasks yields each task that is there all the time once, or ends with an error.
 //
-// Totals that are too low are left out: those that always are, and those that lag while tasks are created. Only the
-// total tells where a list ends.
+// Totals that are too low are left out: those that always are, and those that lag while tasks are created. Only
+// the total tells where a list ends.
 func TestPropertyExportTasks(t *testing.T) {
 	checkProperty(t, func(p *property) {
 		p.knobs.TotalOff = max(0, p.knobs.TotalOff)

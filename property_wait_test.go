@@ -12,11 +12,12 @@ import (
 	"example.com/huaweicloud/cdn/internal/servicemodel"
 )
 
-// A wait returns the right result within a bound after the service shows the end of the task: 4 longest pauses, plus
-// one for each 100 tasks of the list. It never returns a wrong result. The error of a deadline has the task.
+// A wait returns the right result within a bound after the service shows the end of the task: 4 longest pauses,
+// plus one for each 100 tasks of the list. It never returns a wrong result. The error of a deadline has the
+// task.
 //
-// The bound is for a list that works. The latency of the requests and a pause for each failure are added to it. With
-// capped pages it counts pages instead of 100 tasks, and one pause for each wait.
+// The bound is for a list that works. The latency of the requests and a pause for each failure are added to it.
+// With capped pages it counts pages instead of 100 tasks, and one pause for each wait.
 func TestPropertyWaitForExportTask(t *testing.T) {
 	checkProperty(t, func(p *property) {
 		longest := []time.Duration{4, 10, 30}[p.draw.IntN(3)] * time.Second

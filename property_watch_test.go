@@ -11,11 +11,12 @@ import (
 	"example.com/huaweicloud/cdn/internal/servicemodel"
 )
 
-// A watch yields each change that lists show, or a later state of the task, within the bound of a wait. A change without
-// a new stamp counts only after the first bound, in which the watch reads the whole list. A watch yields no state that
-// the task never had. It yields no state twice in a row if reads are not stale.
+// A watch yields each change that lists show, or a later state of the task, within the bound of a wait. A change
+// without a new stamp counts only after the first bound, in which the watch reads the whole list. A watch yields
+// no state that the task never had. It yields no state twice in a row if reads are not stale.
 //
-// The bound is for a loop that takes each yield at once. A slower loop gets the last state of each task in the end.
+// The bound is for a loop that takes each yield at once. A slower loop gets the last state of each task in the
+// end.
 func TestPropertyWatchExportTasks(t *testing.T) {
 	checkProperty(t, func(p *property) {
 		longest := []time.Duration{4, 10, 30}[p.draw.IntN(3)] * time.Second

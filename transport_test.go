@@ -51,8 +51,8 @@ func newTestClient(t *testing.T, transport http.RoundTripper, opts ...Option) *C
 	return client
 }
 
-// inOrder returns a transport and the number of its requests. It sends responses in their order, then the last one again
-// and again.
+// inOrder returns a transport and the number of its requests. It sends responses in their order, then the last
+// one again and again.
 func inOrder(responses ...func() (*http.Response, error)) (http.RoundTripper, *int) {
 	requests := new(int)
 	return roundTripper(func(*http.Request) (*http.Response, error) {

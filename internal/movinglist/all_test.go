@@ -119,8 +119,8 @@ func TestAll_shuffled_equal_stamps(t *testing.T) {
 	}
 }
 
-// The list moves between requests, so that plain pages would miss or repeat rows. The key of a change is the number of
-// requests before it.
+// The list moves between requests, so that plain pages would miss or repeat rows. The key of a change is the
+// number of requests before it.
 func TestAll_movements(t *testing.T) {
 	type changes map[int]func(*model)
 	tests := []struct {
