@@ -277,14 +277,16 @@ func TestRetry_cancel_in_a_delay_returns_at_once_with_both_errors(t *testing.T) 
 	synctest.Test(t, func(t *testing.T) {
 		why := errors.New("shutting down")
 		ctx, cancel := context.WithCancelCause(t.Context())
-		transport, requests := inOrder(responding(429, "", "Retry-After", "60"))
+		transport, requests := inOrder(responding(503, "", "Retry-After", "60"))
 		time.AfterFunc(5*time.Second, func() { cancel(why) })
 		start := time.Now()
 		_, err := newTestClient(t, transport).ListExportTasks(ctx, nil)
 		assert.Equal(t, 5*time.Second, time.Since(start))
 		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorIs(t, err, why)
-		require.ErrorIs(t, err, ErrThrottled)
+		var response *APIError
+		require.ErrorAs(t, err, &response)
+		assert.Equal(t, 503, response.StatusCode)
 		assert.Equal(t, 1, *requests)
 	})
 }
