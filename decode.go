@@ -3,7 +3,6 @@ package cdn
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"example.com/huaweicloud/cdn/internal/jsonscan"
@@ -127,8 +126,10 @@ func readTasks(s *jsonscan.Scanner, tasks []ExportTask) ([]ExportTask, error) {
 		if err := readTask(s, &tasks[n]); err != nil {
 			return fmt.Errorf("[%d]: %w", n, err)
 		}
-		if n == 0 { // the first task tells about how many more the text has room for
-			tasks = slices.Grow(tasks, min(s.Remaining()/(s.Offset()-start)+1, maxPageTasks))
+		if n == 0 { // the size of the first task tells for about how many more the text has room
+			if room := min(s.Remaining()/(s.Offset()-start)+2, maxPageTasks); cap(tasks) < room {
+				tasks = append(make([]ExportTask, 0, room), tasks...)
+			}
 		}
 		return nil
 	})

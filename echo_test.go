@@ -76,7 +76,7 @@ func TestSecrets_echoed_in_a_response_that_is_not_HTTP(t *testing.T) {
 		"Content-Encoding":          {"HTTP/1.1 200 OK\r\nContent-Encoding: " + token + "\r\nContent-Length: 0\r\n\r\n", ""},
 		"Location":                  {"HTTP/1.1 307 X\r\nLocation: https://x.example/" + token + "\r\nContent-Length: 0\r\n\r\n", ""},
 		"Location that is no URL":   {"HTTP/1.1 307 X\r\nLocation: https://x.example:" + token + "\r\nContent-Length: 0\r\n\r\n", ""},
-		"request id":                {"HTTP/1.1 400 X\r\nX-Request-Id: " + token + "\r\nContent-Length: 0\r\n\r\n", ""},
+		"request id":                {"HTTP/1.1 400 X\r\nConnection: close\r\nX-Request-Id: " + token + "\r\nContent-Length: 0\r\n\r\n", ""},
 		"code, escaped in entities": {"HTTP/1.1 400 X\r\nConnection: close\r\n\r\n{\"code\":\"&#115;3cret-token&#45;0123456789\"}", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
