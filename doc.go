@@ -15,7 +15,7 @@
 //
 // # The client
 //
-// [NewCdnClient] does no network I/O. Every call takes a [context.Context] and returns soon after it ends. A
+// [NewCdnClient] does no network I/O. Every call takes a [context.Context] and returns soon after that context ends. A
 // [CdnClient] is safe for concurrent use. One client should serve an account: its waits share one poll loop, and it
 // learns the account's quota. Without options it calls [DefaultRegion]; see [WithRegion] and [WithEndpoint].
 //

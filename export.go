@@ -24,8 +24,8 @@ import (
 // [ErrOutcomeUnknown]; a new task that it names may be another user's.
 //
 // If the task is known, it is returned with an error too, and can be waited for again. Its id is logged at info level
-// before the wait. If no task is returned, there may be one if the error wraps [ErrOutcomeUnknown] or
-// [ErrAmbiguousExport], and there is none otherwise.
+// before the wait. If no task is returned, this call may have created one if the error wraps [ErrOutcomeUnknown] or
+// [ErrAmbiguousExport], and has created none otherwise.
 func (c *CdnClient) Export(ctx context.Context, request *CreateExportTaskRequest, opts ...ExportOption) (*ExportTask, error) {
 	report := c.observer.export()
 	task, err := c.export(ctx, request, opts, report)

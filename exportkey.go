@@ -48,13 +48,14 @@ func newExportOptions(opts []ExportOption) (*exportOptions, error) {
 }
 
 // WithExportKey gives the export a key. The client needs [WithJournal]. The first call with a key creates a task. Each
-// later call with it, in any process of the journal and at any time, waits for that same task. A key is UTF-8 text of 1
-// to 500 bytes without control characters, such as "traffic/2026-11-26".
+// later call with it waits for that same task, in any process that uses the journal and at any time. A key is UTF-8
+// text of 1 to 500 bytes without control characters, such as "traffic/2026-11-26".
 //
 // The same key with another request is [ErrInvalidParameter]. The error wraps [ErrAmbiguousExport] if the list does not
 // prove which task is the key's, until [CdnClient.SettleExport] says so. If a create of the key was lost, the call waits
-// until the service accepts that request no longer; if ctx ends first, the error wraps [ErrOutcomeUnknown]. A task that
-// failed, or that the service has removed, remains the key's until [CdnClient.SettleExport] frees the key.
+// until the service can no longer accept that request, about 16 minutes by default. If ctx ends first, the error wraps
+// [ErrOutcomeUnknown]. A task that failed, or that the service has removed, remains the key's until
+// [CdnClient.SettleExport] frees the key.
 func WithExportKey(key string) ExportOption {
 	return func(o *exportOptions) error {
 		switch {

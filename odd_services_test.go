@@ -92,7 +92,8 @@ func TestWait_on_services_that_break_rules(t *testing.T) {
 		}
 		time.AfterFunc(endsAfter, func() { flush(s, 3) })
 		waits.Wait()
-		assert.Less(t, s.Count(), int(timeout/(4*time.Second)), "it pauses between requests")
+		// About 300 in the median. Jitter and failures give some runs 700.
+		assert.Less(t, s.Count(), int(timeout/(2*time.Second)), "it pauses between requests")
 	})
 }
 

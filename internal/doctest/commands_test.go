@@ -30,6 +30,7 @@ var notRun = map[string]string{
 	"go run ./examples/export -sandbox -o /tmp/report":                                "it is a step of .ci/run, which looks at what it writes",
 	"docker build -f cmd/cdn-sandbox/Dockerfile -t cdn-sandbox .":                     "it needs Docker",
 	"docker run --rm -p 127.0.0.1:8086:8086 cdn-sandbox -quota 20/1m":                 "it needs Docker",
+	"go run ./examples/fleet -sandbox -replicas 3 -kill -days 3":                      "it is a step of .ci/run",
 	"go run ./examples/otel":                                                          "it is a step of .ci/run, which looks at what it prints",
 	"(cd internal/doctest && GOWORK=off go test -run 'TestAPI|TestWeight' . -update)": "it is these tests",
 	"go run golang.org/x/vuln/cmd/govulncheck@latest ./...":                           "it needs the vulnerability database",
