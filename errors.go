@@ -168,7 +168,7 @@ type ThrottledError struct {
 
 // Error returns the expected wait and the quota.
 func (e *ThrottledError) Error() string {
-	return fmt.Sprintf("%v: no turn before the deadline: the expected wait is %v under %s", ErrThrottled, e.Wait, e.Quota)
+	return fmt.Sprintf("%v: no turn in time: the expected wait is %v under %s", ErrThrottled, e.Wait, e.Quota)
 }
 
 // Unwrap returns ErrThrottled.

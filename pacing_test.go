@@ -91,7 +91,7 @@ func TestPacing_turn_after_the_deadline_ends_at_once(t *testing.T) {
 		var throttled *ThrottledError
 		require.ErrorAs(t, err, &throttled)
 		assert.Equal(t, &ThrottledError{Wait: 61200 * time.Millisecond, Quota: "20 requests per 1m0s (from the 429's text)"}, throttled)
-		require.EqualError(t, err, "cdn: ListExportTasks: throttled: no turn before the deadline: "+
+		require.EqualError(t, err, "cdn: ListExportTasks: throttled: no turn in time: "+
 			"the expected wait is 1m1.2s under 20 requests per 1m0s (from the 429's text)")
 		require.ErrorIs(t, err, ErrThrottled)
 		assert.Equal(t, 1, *requests, "the second call sends nothing")

@@ -234,7 +234,7 @@ func TestWaitEnds(t *testing.T) {
 		assert.Zero(t, time.Since(start))
 		assert.Equal(t, Quota{20, time.Minute, FromText}, noTurn.Quota)
 		assert.InDelta(t, 60, noTurn.Wait.Seconds(), 2)
-		assert.EqualError(t, err, "no turn before the deadline: the expected wait is 1m1s under 20 requests per 1m0s (from the 429's text)")
+		assert.EqualError(t, err, "no turn in time: the expected wait is 1m1s under 20 requests per 1m0s (from the 429's text)")
 	})
 
 	bubble("turn after until, and the share does not grow before: at once", func(t *testing.T) {

@@ -65,7 +65,7 @@ type NoTurnError struct {
 
 // Error returns the expected wait and the quota.
 func (e *NoTurnError) Error() string {
-	return fmt.Sprintf("no turn before the deadline: the expected wait is %v under %s", e.Wait, e.Quota)
+	return fmt.Sprintf("no turn in time: the expected wait is %v under %s", e.Wait, e.Quota)
 }
 
 // maxTold is how many quotas a pacer remembers to have told. More than one may be in force at once.
